@@ -1,0 +1,69 @@
+"""`shortlist ask`: question after question, in the terminal or from a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from shortlist.cli.options import (
+    AsJson,
+    CrossEncoderName,
+    Depth,
+    Device,
+    IndexArgument,
+    NoRerank,
+    TopK,
+)
+from shortlist.cli.show import note, print_hits, print_json
+from shortlist.pipeline.pipeline import DEFAULT_DEPTH, DEFAULT_TOP_K, RetrieveRerankPipeline
+
+
+def ask(
+    index: IndexArgument,
+    top_k: TopK = DEFAULT_TOP_K,
+    depth: Depth = DEFAULT_DEPTH,
+    no_rerank: NoRerank = False,
+    as_json: AsJson = False,
+    cross_encoder: CrossEncoderName = None,
+    device: Device = "auto",
+) -> None:
+    """Ask questions one after another; an empty line ends it.
+
+    Questions may also be piped in, one a line; with --json each answer is one line of JSON.
+
+    Example: shortlist ask notes.idx
+    """
+    pipeline = RetrieveRerankPipeline.open(
+        index, cross_encoder="none" if no_rerank else cross_encoder, device=device
+    )
+    converse(pipeline, top_k=top_k, depth=depth, as_json=as_json)
+
+
+def converse(
+    pipeline: RetrieveRerankPipeline, *, top_k: int, depth: int, as_json: bool = False
+) -> None:
+    """Answer questions until there are no more."""
+    for question in questions():
+        hits = pipeline.search(question, top_k=top_k, depth=depth)
+        if as_json:
+            print_json([hit.as_json() for hit in hits], indent=None)
+        else:
+            print_hits(hits)
+
+
+def questions() -> Iterator[str]:
+    """Lines typed at a prompt until an empty one, or every line of a pipe that is not empty."""
+    if not sys.stdin.isatty():
+        yield from (line.strip() for line in sys.stdin if line.strip())
+        return
+    import readline  # noqa: F401 - editing and history at the prompt
+
+    note("Ask a question; an empty line ends it.")
+    while True:
+        try:
+            question = input("? ").strip()
+        except EOFError:
+            return
+        if not question:
+            return
+        yield question

@@ -1,0 +1,87 @@
+"""`shortlist demo`: the whole road on the sample encyclopedia that ships with the package."""
+
+from __future__ import annotations
+
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.padding import Padding
+from rich.text import Text
+
+from shortlist.cli.ask import converse
+from shortlist.cli.evaluate import print_evaluation
+from shortlist.cli.index import build
+from shortlist.cli.options import Device
+from shortlist.cli.show import heading, note, shortened, stdout
+from shortlist.data.qrels import read_qrels, read_queries
+from shortlist.errors import IndexFolderError, ModelError
+from shortlist.evaluation.evaluate import evaluate
+from shortlist.models.loading import cache_folder, sha256
+from shortlist.models.presets import DEFAULT_PRESET
+from shortlist.pipeline.pipeline import (
+    DEFAULT_DEPTH,
+    DEFAULT_TOP_K,
+    RetrieveRerankPipeline,
+    load_bi_encoder,
+)
+
+QUESTIONS_SHOWN = 5
+
+
+def demo(
+    index: Annotated[
+        Path | None,
+        typer.Option("--index", help="Where to keep the index; in the user's cache by default."),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Index the sample encyclopedia, answer questions, measure both stages, then let you ask.
+
+    Example: shortlist demo
+    """
+    sample = Path(str(files("shortlist.data") / "sample"))
+    pipeline = _pipeline(sample / "encyclopedia.xml", index, device)
+    queries = read_queries(sample / "queries.jsonl")
+    qrels = read_qrels(sample / "qrels.tsv")
+    # Spread over the list, whatever their answers look like: nothing is picked.
+    step = max(1, len(queries) // QUESTIONS_SHOWN)
+    for query_id in list(queries)[::step][:QUESTIONS_SHOWN]:
+        _show_both_stages(pipeline, queries[query_id], qrels.get(query_id, {}))
+    note(f"measuring both stages on the sample's {len(qrels)} judged questions ...")
+    print_evaluation(evaluate(pipeline, queries, qrels, depth=DEFAULT_DEPTH))
+    if sys.stdin.isatty():
+        converse(pipeline, top_k=DEFAULT_TOP_K, depth=DEFAULT_DEPTH)
+
+
+def _pipeline(dump: Path, place: Path | None, device: str) -> RetrieveRerankPipeline:
+    """Open the demo's index, or make it when it is not there or not of this sample and model."""
+    index = place or cache_folder() / "demo" / f"encyclopedia-{sha256(dump)[:12]}.idx"
+    model = load_bi_encoder(DEFAULT_PRESET, device=device)
+    if index.exists():
+        try:
+            return RetrieveRerankPipeline.open(index, bi_encoder=model, device=device)
+        except (IndexFolderError, ModelError) as error:
+            if place is not None:
+                raise
+            note(f"the demo's index is made again: {error}")
+    note(f"indexing the sample encyclopedia into {index} ...")
+    return build(dump, index, model=model, overwrite=place is None, device=device)
+
+
+def _show_both_stages(
+    pipeline: RetrieveRerankPipeline, question: str, grades: dict[str, int]
+) -> None:
+    console = stdout()
+    hits = pipeline.search(question, top_k=DEFAULT_DEPTH, depth=DEFAULT_DEPTH)
+    first = min(hits, key=lambda hit: hit.retrieval_rank)
+    console.print(Text(f"? {question}", style="bold yellow"))
+    for stage, hit in (("bi-encoder's first", first), ("after reranking", hits[0])):
+        judged = {2: "answers", 1: "answers partly"}.get(grades.get(hit.id, 0), "not judged so")
+        console.print(Text(f"  {stage} ({judged}):", style="dim"))
+        console.print(Padding(heading(hit), (0, 0, 0, 2)))
+        if stage == "after reranking" or first.id != hits[0].id:
+            console.print(Padding(Text(shortened(hit.text, 320)), (0, 0, 0, 6)))
+    console.print()

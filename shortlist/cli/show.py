@@ -1,0 +1,74 @@
+"""Hits and tables on a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from shortlist.records import Hit
+
+LONGEST_TEXT = 700  # characters of a passage that are shown
+
+
+def stdout() -> Console:
+    """Where results go. Piped output is not wrapped."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    return (
+        console
+        if console.is_terminal
+        else Console(highlight=False, markup=False, emoji=False, width=100)
+    )
+
+
+def note(message: str) -> None:
+    """A remark for the user, on stderr."""
+    typer.echo(message, err=True)
+
+
+def print_json(value: Any, *, indent: int | None = 1) -> None:
+    """JSON on stdout; lone surrogates and the like stay escaped."""
+    typer.echo(json.dumps(value, ensure_ascii=True, indent=indent, allow_nan=False))
+
+
+def print_hits(hits: Sequence[Hit]) -> None:
+    """The passages of one answer, best first."""
+    console = stdout()
+    for hit in hits:
+        console.print(heading(hit))
+        console.print(Padding(Text(shortened(hit.text)), (0, 0, 1, 4)))
+
+
+def heading(hit: Hit) -> Text:
+    """Rank, title and section, and what both stages said."""
+    line = Text(f"{hit.rank:>2}. ", style="bold")
+    line.append(
+        " / ".join(part for part in (hit.title, hit.section) if part) or hit.id, "bold cyan"
+    )
+    line.append(f"  {hit.score_kind} {hit.score:.3f}", "green")
+    if hit.rerank_score is not None:
+        moved = "stays" if hit.retrieval_rank == hit.rank else f"{hit.retrieval_rank} → {hit.rank}"
+        line.append(f"  (retrieval {hit.retrieval_score:.3f}, {moved})", "dim")
+    return line
+
+
+def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
+    """The beginning of a text on one line, cut at a word."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else line[:longest].rsplit(" ", 1)[0] + " …"
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A small table; the first column is left-aligned, the others are numbers."""
+    shown = Table(title=title or None, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        shown.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        shown.add_row(*row)
+    stdout().print(shown)

@@ -1,0 +1,135 @@
+"""A folder of plain texts and Markdown notes -> documents in sections."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from shortlist.data import streams
+from shortlist.data.ledger import Ledger
+from shortlist.data.paragraphs import Section
+from shortlist.errors import DataError
+
+KINDS = frozenset({".txt", ".md", ".markdown"})
+LARGEST_NOTE = 64 << 20  # bytes; a note is read whole
+
+_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$")
+_UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One text file; `id` is its path inside the folder, with slashes."""
+
+    id: str
+    title: str
+    sections: tuple[Section, ...]
+
+
+def read_notes(folder: Path, ledger: Ledger) -> Iterator[Note]:
+    """Read the `.txt` and `.md` files below `folder` in the order of their paths.
+
+    Hidden files and folders are passed over, other kinds of files counted by their suffix. Raises
+    DataError with file and line for what is no UTF-8 text.
+    """
+    ledger.documents_are = "files"
+    for path in _walk(folder):
+        if path.suffix.lower() not in KINDS:
+            ledger.drop(f"{path.suffix.lower()} files" if path.suffix else "files without a suffix")
+        elif not path.stat().st_size:
+            ledger.drop("empty files")
+        else:
+            ledger.documents += 1
+            yield read_note(path, path.relative_to(folder).as_posix())
+
+
+def has_notes(folder: Path) -> bool:
+    """Whether there is a file below `folder` that `read_notes` would read."""
+    return any(path.suffix.lower() in KINDS for path in _walk(folder))
+
+
+def read_note(path: Path, note_id: str) -> Note:
+    """Read one file; the title is the first Markdown heading, else the name without suffix."""
+    if path.stat().st_size > LARGEST_NOTE:
+        raise DataError(f"{path}: larger than {LARGEST_NOTE >> 20} MiB; split it, or use .jsonl")
+    lines = [line for _, line in streams.lines(path)]
+    if path.suffix.lower() == ".txt":
+        return Note(note_id, path.stem, (Section("", tuple(_paragraphs(lines))),))
+    return _markdown(note_id, path.stem, _without_front_matter(lines))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files below `folder`, sorted by path; links to folders are not followed: they may loop."""
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(root, name)
+            if not name.startswith(".") and path.is_file():
+                yield path
+
+
+def _without_front_matter(lines: list[str]) -> list[str]:
+    if lines and lines[0].rstrip() == "---":
+        for number, line in enumerate(lines[1:], 1):
+            if line.rstrip() in ("---", "..."):
+                return lines[number + 1 :]
+    return lines
+
+
+def _markdown(note_id: str, stem: str, lines: list[str]) -> Note:
+    title = ""
+    sections: list[Section] = []
+    path: list[tuple[int, str]] = []  # (level, heading) from the outermost
+    for level, heading, body in _split_at_headings(lines):
+        if not title and level:
+            title = heading
+            if level == 1:
+                level = 0  # the title of the note is no section of it
+        if level:
+            path = [*(entry for entry in path if entry[0] < level), (level, heading)]
+        if paragraphs := tuple(_paragraphs(body)):
+            sections.append(Section(" / ".join(name for _, name in path), paragraphs))
+    return Note(note_id, title or stem, tuple(sections))
+
+
+def _split_at_headings(lines: list[str]) -> Iterator[tuple[int, str, list[str]]]:
+    level, heading, body, fence = 0, "", list[str](), ""
+    for line in lines:
+        if match := _FENCE.match(line):  # a # in code is a comment, not a heading
+            mark = match[1]
+            if not fence:
+                fence = mark
+            elif mark.startswith(fence) and not line.strip().strip(mark[0]):
+                fence = ""
+        found = None if fence else _HEADING.match(line)
+        under = None if fence else _UNDERLINE.match(line)
+        if found and found[2]:
+            yield level, heading, body
+            level, heading, body = len(found[1]), found[2].strip(), []
+        elif under and body and _is_prose(body):
+            text = body.pop().strip()
+            yield level, heading, body
+            level, heading, body = 1 if under[1][0] == "=" else 2, text, []
+        else:
+            body.append(line)
+    yield level, heading, body
+
+
+def _is_prose(body: list[str]) -> bool:
+    """Whether the last line can be underlined into a heading: one line, no list, no table."""
+    alone = len(body) == 1 or not body[-2].strip()
+    return alone and bool(body[-1].strip()) and body[-1].lstrip()[0] not in "-*+>|#`~"
+
+
+def _paragraphs(lines: list[str]) -> Iterator[str]:
+    block: list[str] = []
+    for line in [*lines, ""]:
+        if line.strip():
+            block.append(line.rstrip())
+        elif block:
+            yield "\n".join(block).strip()
+            block = []

@@ -1,0 +1,117 @@
+"""Batches that waste little on padding: texts sorted by length, filled up to a token budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int64Array = NDArray[np.int64]
+FloatArray = NDArray[np.float32]
+
+TOKENS_PER_BATCH = 1536  # activations of a batch this size stay in the cache of a CPU core
+
+
+class Encoding(Protocol):
+    """The part of `tokenizers.Encoding` that is used."""
+
+    ids: list[int]
+    type_ids: list[int]
+
+
+def batches_by_length(
+    lengths: Sequence[int], tokens_per_batch: int = TOKENS_PER_BATCH, min_batches: int = 1
+) -> list[Int64Array]:
+    """Cut texts into batches of similar length.
+
+    Args:
+        lengths: tokens in each text, `[n]`.
+        tokens_per_batch: texts in a batch times its longest text stays at or below this number,
+            unless a single text is longer.
+        min_batches: make at least this many batches where there are as many texts, so that a
+            small job keeps every core busy.
+
+    Returns:
+        Positions of the texts, longest first: the peak of memory comes at once, and the last
+        batches are short, so that parallel workers finish together.
+    """
+    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+    most = max(1, len(order) // max(1, min_batches))
+    batches, start = [], 0
+    while start < len(order):
+        longest = max(1, int(lengths[order[start]]))
+        size = min(most, max(1, tokens_per_batch // longest))
+        batches.append(order[start : start + size])
+        start += size
+    return batches
+
+
+def pad(encodings: Sequence[Encoding], pad_id: int) -> dict[str, Int64Array]:
+    """Stack encodings into the three arrays that BERT-like models take, int64 `[b, longest]`."""
+    longest = max(len(encoding.ids) for encoding in encodings)
+    shape = (len(encodings), longest)
+    ids = np.full(shape, pad_id, dtype=np.int64)
+    mask = np.zeros(shape, dtype=np.int64)
+    types = np.zeros(shape, dtype=np.int64)
+    for row, encoding in enumerate(encodings):
+        length = len(encoding.ids)
+        ids[row, :length] = encoding.ids
+        mask[row, :length] = 1
+        types[row, :length] = encoding.type_ids
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+
+
+def run_batches(
+    run: Callable[[dict[str, Int64Array]], FloatArray],
+    encodings: Sequence[Encoding],
+    *,
+    width: int,
+    pad_id: int,
+    workers: int,
+    tokens_per_batch: int = TOKENS_PER_BATCH,
+    on_batch: Callable[[int], Any] | None = None,
+) -> FloatArray:
+    """Run a model over encoded texts and put the rows back into the order of the input.
+
+    Args:
+        run: padded arrays of one batch -> float32 `[b, width]`; called from several threads.
+        encodings: `n` encoded texts.
+        width: columns of the model's output.
+        pad_id: the token that fills short rows.
+        workers: batches in flight.
+        tokens_per_batch: see `batches_by_length`.
+        on_batch: told the number of texts after each batch, for a progress bar.
+
+    Returns:
+        float32 `[n, width]`.
+    """
+    out = np.empty((len(encodings), width), dtype=np.float32)
+    if not encodings:
+        return out
+    lengths = [len(encoding.ids) for encoding in encodings]
+
+    def work(rows: Int64Array) -> int:
+        out[rows] = run(pad([encodings[row] for row in rows], pad_id))
+        return len(rows)
+
+    batches = batches_by_length(lengths, tokens_per_batch, min_batches=workers)
+    if workers == 1 or len(batches) == 1:
+        done = map(work, batches)
+        for count in done:
+            if on_batch:
+                on_batch(count)
+        return out
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(work, rows) for rows in batches]
+        try:
+            for future in futures:
+                count = future.result()
+                if on_batch:
+                    on_batch(count)
+        except BaseException:  # Ctrl-C as well: do not run what is still queued
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return out

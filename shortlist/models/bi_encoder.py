@@ -1,0 +1,199 @@
+"""Text -> unit-length float32 embeddings `[n, dim]`: the first stage's model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from shortlist.errors import ModelError
+from shortlist.models.batches import FloatArray, pad, run_batches
+from shortlist.models.loading import ModelFolder, resolve
+from shortlist.models.onnx import (
+    VERIFICATION_TEXTS,
+    TorchModel,
+    cores,
+    exported,
+    runner,
+    torch_runner,
+)
+from shortlist.models.tokens import ModelTokenizer
+
+Metric = Literal["cosine", "dot"]
+
+TOKENS_PER_BATCH_GPU = 65_536
+
+
+class BiEncoder:
+    """A sentence-transformers model that turns queries and passages into embeddings.
+
+    Attributes:
+        name: the canonical name, or the path of the folder.
+        fingerprint: hex digest over every file that the model is loaded from.
+        dim: columns of an embedding.
+        max_tokens: the most tokens of a text that are read, special tokens included.
+        metric: ``cosine`` (embeddings have unit length) or ``dot``.
+    """
+
+    def __init__(
+        self, folder: ModelFolder, *, query_prompt: str, passage_prompt: str, device: str
+    ) -> None:
+        self.name = folder.name
+        self.fingerprint = folder.fingerprint
+        self.query_prompt = query_prompt
+        self.passage_prompt = passage_prompt
+        self.metric: Metric = _metric(folder)
+        self._tokenizer = ModelTokenizer(folder)
+        self.max_tokens = self._tokenizer.max_tokens
+
+        def build() -> TorchModel:
+            return _load_with_torch(folder, self._tokenizer)
+
+        if device == "cpu":
+            graph = exported(folder, build)
+            self._run, self._workers = runner(graph), cores()
+            self.dim, self._tokens_per_batch = graph.width, None
+        else:
+            model = build()
+            target = device.removeprefix("torch-")
+            self._run, self._workers = torch_runner(model, target), 1
+            self.dim = int(self._run(model.examples[0]).shape[1])
+            self._tokens_per_batch = None if target == "cpu" else TOKENS_PER_BATCH_GPU
+
+    @classmethod
+    def load(
+        cls,
+        name: str | Path,
+        *,
+        query_prompt: str | None = None,
+        passage_prompt: str | None = None,
+        device: str = "auto",
+    ) -> BiEncoder:
+        """Load a bi-encoder by name or folder.
+
+        Args:
+            name: a folder, `all-MiniLM-L6-v2`, or a name on the Hugging Face hub.
+            query_prompt: put before every query; the model's own by default.
+            passage_prompt: put before every passage; the model's own by default.
+            device: `auto` (CUDA where there is one, else `cpu`), `cpu` (ONNX Runtime, no torch),
+                `torch-cpu`, `cuda`, `cuda:1`, `mps`.
+
+        Raises:
+            ModelError: not found, damaged, or of a kind that cannot be run.
+        """
+        folder = resolve(name)
+        own = folder.read_json("config_sentence_transformers.json").get("prompts")
+        prompts = own if isinstance(own, dict) else {}
+        if query_prompt is None:
+            query_prompt = str(prompts.get("query") or "")
+        if passage_prompt is None:
+            passage_prompt = str(prompts.get("passage") or prompts.get("document") or "")
+        return cls(
+            folder,
+            query_prompt=query_prompt,
+            passage_prompt=passage_prompt,
+            device=choose_device(device),
+        )
+
+    def encode_queries(
+        self, texts: Sequence[str], on_batch: Callable[[int], object] | None = None
+    ) -> FloatArray:
+        """Embeddings of queries, float32 `[n, dim]`, in the order given."""
+        return self._encode(texts, self.query_prompt, on_batch)
+
+    def encode_passages(
+        self,
+        texts: Sequence[str],
+        on_batch: Callable[[int], object] | None = None,
+        on_cut: Callable[[int], object] | None = None,
+    ) -> FloatArray:
+        """Embeddings of passages, float32 `[n, dim]`, in the order given.
+
+        Args:
+            texts: what the model reads, up to `max_tokens` of each.
+            on_batch: told the number of texts after each batch.
+            on_cut: told the number of tokens left out, for each text that is longer.
+        """
+        return self._encode(texts, self.passage_prompt, on_batch, on_cut)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens in each passage as the model would read it whole: prompt and specials included."""
+        return self._tokenizer.count([self.passage_prompt + text for text in texts])
+
+    def _encode(
+        self,
+        texts: Sequence[str],
+        prompt: str,
+        on_batch: Callable[[int], object] | None,
+        on_cut: Callable[[int], object] | None = None,
+    ) -> FloatArray:
+        options = {"tokens_per_batch": self._tokens_per_batch} if self._tokens_per_batch else {}
+        encodings = self._tokenizer.encode([prompt + text for text in texts])
+        if on_cut:
+            for encoding in encodings:
+                if cut := self._tokenizer.tokens_cut(encoding):
+                    on_cut(cut)
+        embeddings = run_batches(
+            self._run,
+            encodings,
+            width=self.dim,
+            pad_id=self._tokenizer.pad_id,
+            workers=self._workers,
+            on_batch=on_batch,
+            **options,
+        )
+        if self.metric == "cosine":
+            norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+            embeddings /= np.maximum(norms, np.finfo(np.float32).tiny)
+        return embeddings
+
+
+def choose_device(device: str) -> str:
+    """Resolve `auto` without importing torch where there can be no GPU."""
+    if device != "auto":
+        return device
+    if not any(Path("/proc/driver").glob("nvidia*")) and not Path("/dev/nvidiactl").exists():
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _metric(folder: ModelFolder) -> Metric:
+    settings = folder.read_json("config_sentence_transformers.json")
+    return "dot" if settings.get("similarity_fn_name") in ("dot", "dot_product") else "cosine"
+
+
+def _load_with_torch(folder: ModelFolder, tokenizer: ModelTokenizer) -> TorchModel:
+    """The whole sentence-transformers model, pooling and normalisation included, as one module."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        model = SentenceTransformer(
+            str(folder.path),
+            device="cpu",
+            local_files_only=True,
+            model_kwargs={"attn_implementation": "eager", "use_safetensors": True},
+        ).eval()
+    except Exception as error:  # transformers raises many kinds for a folder it cannot read
+        raise ModelError(f"cannot load {folder.name} from {folder.path}: {error}") from error
+
+    class Embedding(torch.nn.Module):
+        def __init__(self, inputs: tuple[str, ...]) -> None:
+            super().__init__()
+            self.model, self.inputs = model, inputs
+
+        def forward(self, *arrays: torch.Tensor) -> torch.Tensor:
+            features = dict(zip(self.inputs, arrays, strict=True))
+            embedding: torch.Tensor = self.model(features)["sentence_embedding"]
+            return embedding
+
+    known = ("input_ids", "attention_mask", "token_type_ids")
+    taken = model.tokenizer.model_input_names
+    inputs = tuple(name for name in known if name in taken)
+    encodings = tokenizer.encode(VERIFICATION_TEXTS)
+    examples = [pad(encodings, tokenizer.pad_id), pad(encodings[:1], tokenizer.pad_id)]
+    return TorchModel(module=Embedding(inputs).eval(), inputs=inputs, examples=examples)

@@ -1,0 +1,140 @@
+"""The table of model choices: what each is for, where its weights are, how its two stages combine.
+
+A *preset* names a bi-encoder and a cross-encoder that fit a kind of task:
+
+- ``asymmetric``: a short question, a longer passage that answers it;
+- ``symmetric``: two texts of one kind that say the same - question and question, paper and paper.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from shortlist.errors import UsageError
+
+TaskKind = Literal["asymmetric", "symmetric", "both"]
+
+MINILM = "all-MiniLM-L6-v2"
+OUR_CROSS_ENCODER = "shortlist-cross-encoder-v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fusion:
+    """How the two stages make one score: a weighted sum that looks at one passage alone.
+
+    ``score = logit * cross-encoder's logit + retrieval * retrieval score + log_rank * ln(rank)``.
+    Nothing in it depends on the other candidates, so a passage's score is the same at every depth.
+    """
+
+    logit: float = 1.0
+    retrieval: float = 0.0
+    log_rank: float = 0.0
+
+    @property
+    def kind(self) -> str:
+        """The `score_kind` of what comes out."""
+        return "fused" if self.retrieval or self.log_rank else "logit"
+
+    def score(self, logit: float, retrieval_score: float, retrieval_rank: int) -> float:
+        """One passage's score; `retrieval_rank` 1 is best."""
+        return (
+            self.logit * logit
+            + self.retrieval * retrieval_score
+            + self.log_rank * math.log(retrieval_rank)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """One row of the table."""
+
+    name: str
+    task: TaskKind
+    bi_encoder: str
+    cross_encoder: str | None
+    note: str
+    licence: str
+    query_prompt: str = ""
+    passage_prompt: str = ""
+    fusion: Fusion = field(default_factory=Fusion)
+
+
+DEFAULT_PRESET = "minilm"
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="minilm",
+            task="both",
+            bi_encoder=MINILM,
+            cross_encoder=OUR_CROSS_ENCODER,
+            note="the default; works offline, English",
+            licence="Apache-2.0",
+        ),
+        Preset(
+            name="minilm-symmetric",
+            task="symmetric",
+            bi_encoder=MINILM,
+            cross_encoder=None,
+            note="similar questions, papers, sentences; works offline, English",
+            licence="Apache-2.0",
+        ),
+        Preset(
+            name="multi-qa",
+            task="asymmetric",
+            bi_encoder="sentence-transformers/multi-qa-MiniLM-L6-cos-v1",
+            cross_encoder="cross-encoder/ms-marco-MiniLM-L6-v2",
+            note="question answering over paragraphs; from the hub, English",
+            licence="no licence stated for the bi-encoder; cross-encoder Apache-2.0",
+        ),
+        Preset(
+            name="specter",
+            task="symmetric",
+            bi_encoder="sentence-transformers/allenai-specter",
+            cross_encoder=None,
+            note="similar scientific papers, title and abstract; from the hub, English",
+            licence="Apache-2.0",
+        ),
+        Preset(
+            name="quora-multilingual",
+            task="symmetric",
+            bi_encoder="sentence-transformers/distilbert-multilingual-nli-stsb-quora-ranking",
+            cross_encoder=None,
+            note="duplicate questions in many languages; from the hub",
+            licence="Apache-2.0",
+        ),
+        Preset(
+            name="e5-small",
+            task="asymmetric",
+            bi_encoder="intfloat/e5-small-v2",
+            cross_encoder="cross-encoder/ms-marco-MiniLM-L6-v2",
+            note="question answering with role prompts; from the hub, English",
+            licence="MIT; cross-encoder Apache-2.0",
+            query_prompt="query: ",
+            passage_prompt="passage: ",
+        ),
+    )
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        UsageError: there is none; the message lists those that there are.
+    """
+    if name not in PRESETS:
+        known = "; ".join(f"{p.name} ({p.task}: {p.note})" for p in PRESETS.values())
+        raise UsageError(f"unknown preset {name!r}; choose one of: {known}")
+    return PRESETS[name]
+
+
+def fusion_for(bi_encoder: str, cross_encoder: str) -> Fusion:
+    """The fusion fitted for two models; for a pair that none was fitted for, the logit alone."""
+    for row in PRESETS.values():
+        if (row.bi_encoder, row.cross_encoder) == (bi_encoder, cross_encoder):
+            return row.fusion
+    return Fusion()

@@ -1,0 +1,77 @@
+"""Text -> token ids, by the model's own tokenizer, with every cut counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from shortlist.errors import ModelError
+from shortlist.models.loading import ModelFolder
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+DEFAULT_MAX_TOKENS = 512
+
+
+class ModelTokenizer:
+    """A model's tokenizer, cutting at the model's own length.
+
+    Attributes:
+        max_tokens: the most tokens that the model reads, special tokens included.
+        pad_id: the token that fills short rows of a batch.
+    """
+
+    def __init__(self, folder: ModelFolder, max_tokens: int | None = None) -> None:
+        from tokenizers import Tokenizer
+
+        file = folder.path / "tokenizer.json"
+        try:
+            self._cutting: Tokenizer = Tokenizer.from_file(str(file))
+            self._whole: Tokenizer = Tokenizer.from_file(str(file))
+        except Exception as error:  # tokenizers raises bare Exceptions
+            raise ModelError(f"cannot read the tokenizer {file}: {error}") from error
+        settings = folder.read_json("sentence_bert_config.json")
+        self._lower = bool(settings.get("do_lower_case", False))
+        self.max_tokens = max_tokens or _max_tokens(folder)
+        self.pad_id = _as_int(folder.read_json("config.json").get("pad_token_id")) or 0
+        self._cutting.no_padding()
+        self._cutting.enable_truncation(self.max_tokens, strategy="longest_first")
+        self._whole.no_padding()
+        self._whole.no_truncation()
+
+    def encode(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[Any]:
+        """`tokenizers.Encoding` of each text or pair, cut at `max_tokens`."""
+        return list(self._cutting.encode_batch([self._clean(text) for text in texts]))
+
+    @staticmethod
+    def tokens_cut(encoding: Any) -> int:
+        """Tokens of a text that `encode` had to leave out, special tokens not counted."""
+        return sum(part.special_tokens_mask.count(0) for part in encoding.overflowing)
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens in each whole text, special tokens included, nothing cut."""
+        return [len(e.ids) for e in self._whole.encode_batch([self._clean(t) for t in texts])]
+
+    def _clean(self, text: Any) -> Any:
+        if isinstance(text, tuple):
+            return tuple(self._clean(part) for part in text)
+        # A lone surrogate cannot be passed on as UTF-8: it becomes "?", as str.encode does.
+        cleaned = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+        return cleaned.lower() if self._lower else cleaned
+
+
+def _max_tokens(folder: ModelFolder) -> int:
+    """What sentence-transformers would use, never more than the model has positions for."""
+    config = folder.read_json("config.json")
+    found = [
+        _as_int(folder.read_json("sentence_bert_config.json").get("max_seq_length")),
+        _as_int(folder.read_json("tokenizer_config.json").get("model_max_length")),
+        _as_int(config.get("max_position_embeddings")),
+    ]
+    limits = [limit for limit in found if limit and limit < 1_000_000]
+    return min(limits, default=DEFAULT_MAX_TOKENS)
+
+
+def _as_int(value: object) -> int | None:
+    return int(value) if isinstance(value, int | float) else None

@@ -1,0 +1,1 @@
+"""Numbers -> an order: the index, exact top-k, reranking, and the pipeline that ties them."""

@@ -1,0 +1,288 @@
+"""The index on disk: immutable segments of passages and embeddings under one manifest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from shortlist.errors import DamagedIndexError, DataError, IndexFolderError
+from shortlist.pipeline.layout import (
+    MANIFEST,
+    FileRecord,
+    Manifest,
+    SegmentRecord,
+    embeddings_file,
+    file_record,
+    passages_file,
+    sync_folder,
+)
+from shortlist.pipeline.topk import FloatArray, Int64Array, check_embeddings
+from shortlist.records import Passage
+
+ROWS_PER_SEGMENT = 32_768
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("title", pa.string()),
+        ("text", pa.large_string()),
+        ("section", pa.string()),
+        ("document_id", pa.string()),
+        ("offset", pa.int64()),
+    ]
+)
+
+
+class IndexWriter:
+    """Makes a new index: written beside its place, moved there when it is complete.
+
+    Use it as a context manager. Leaving it normally commits; leaving it by an exception, Ctrl-C
+    included, removes what was written and leaves whatever was at `path` before.
+
+    Raises:
+        IndexFolderError: `path` exists already, or cannot be written to.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, *, overwrite: bool = False) -> None:
+        self.path = path
+        self.manifest = manifest
+        _refuse_to_replace(path, overwrite)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".building", dir=path.parent)
+        except OSError as error:
+            raise IndexFolderError(f"cannot write an index at {path}: {error}") from error
+        self._draft = Path(draft)
+        self._draft.chmod(0o777 & ~_umask())  # mkdtemp makes folders that only their owner reads
+        self._passages: list[Passage] = []
+        self._embeddings: list[FloatArray] = []
+        self._ids: set[bytes] = set()
+
+    def __enter__(self) -> IndexWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._commit()
+        finally:
+            shutil.rmtree(self._draft, ignore_errors=True)
+
+    def add(self, passages: Sequence[Passage], embeddings: FloatArray) -> None:
+        """Append passages and their embeddings, float32 `[len(passages), dim]`.
+
+        Raises:
+            DataError: an id that is empty or not unique, or embeddings that do not fit.
+        """
+        dim = self.manifest.model.dim
+        first = self.manifest.rows + sum(len(part) for part in self._embeddings)
+        embeddings = check_embeddings(embeddings, f"embeddings of passages from {first}")
+        if embeddings.shape != (len(passages), dim):
+            raise DataError(
+                f"got embeddings of shape {embeddings.shape} for {len(passages)} passages, "
+                f"expected ({len(passages)}, {dim})"
+            )
+        for number, passage in enumerate(passages, first):
+            self._claim(passage.id, number)
+        self._passages += passages
+        self._embeddings.append(embeddings)
+        while len(self._passages) >= ROWS_PER_SEGMENT:
+            self._write_segment(ROWS_PER_SEGMENT)
+
+    def _claim(self, passage_id: str, number: int) -> None:
+        if not passage_id:
+            raise DataError(f"passage number {number} has an empty id; give every passage one")
+        # 8 bytes of hash: one false alarm is expected among several billion ids
+        digest = blake2b(passage_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        if digest in self._ids:
+            raise DataError(
+                f"the id {passage_id!r} of passage number {number} is that of an earlier passage; "
+                "ids must be unique"
+            )
+        self._ids.add(digest)
+
+    def _write_segment(self, rows: int) -> None:
+        number = len(self.manifest.segments) + 1
+        embeddings = np.concatenate(self._embeddings)
+        passages, self._passages = self._passages[:rows], self._passages[rows:]
+        self._embeddings = [embeddings[rows:]]
+        try:
+            texts = self._draft / passages_file(number)
+            _write_passages(texts, passages)
+            vectors = self._draft / embeddings_file(number)
+            with vectors.open("wb") as file:
+                np.save(file, embeddings[:rows], allow_pickle=False)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise IndexFolderError(f"cannot write the index at {self.path}: {error}") from error
+        segment = SegmentRecord(
+            rows=rows, passages=file_record(texts), embeddings=file_record(vectors)
+        )
+        self.manifest = replace(self.manifest, segments=(*self.manifest.segments, segment))
+
+    def _commit(self) -> None:
+        if self._passages:
+            self._write_segment(len(self._passages))
+        if not self.manifest.segments:
+            raise DataError("there are no passages to index")
+        try:
+            self.manifest.write(self._draft)
+            old = self._draft.with_suffix(".replaced")
+            if self.path.exists():
+                self.path.rename(old)
+            self._draft.rename(self.path)
+            sync_folder(self.path.parent)
+            shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            raise IndexFolderError(f"cannot write the index at {self.path}: {error}") from error
+
+
+def _refuse_to_replace(path: Path, overwrite: bool) -> None:
+    """Only an index (or an empty folder) may be replaced, and only when asked to."""
+    if not path.exists():
+        return
+    is_index = (path / MANIFEST).is_file()
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()
+        return
+    if not is_index:
+        raise IndexFolderError(
+            f"{path} exists and is not an index; it is left as it is: choose another place"
+        )
+    if not overwrite:
+        raise IndexFolderError(
+            f"there is an index at {path} already; choose another place, or replace it with "
+            "--overwrite (overwrite=True)"
+        )
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _write_passages(path: Path, passages: Sequence[Passage]) -> None:
+    columns = [[getattr(passage, name) for passage in passages] for name in SCHEMA.names]
+    for number in (0, 1, 2, 3, 4):  # a lone surrogate is no UTF-8: it becomes "?"
+        columns[number] = [t.encode("utf-8", "replace").decode("utf-8") for t in columns[number]]
+    table = pa.table(columns, schema=SCHEMA)
+    with path.open("wb") as file:
+        with pa.ipc.new_file(file, SCHEMA) as writer:
+            writer.write_table(table, max_chunksize=len(passages))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _arrow(rows: Int64Array) -> Any:
+    """An Arrow array over the same memory; `pa.array` would import pandas, half a second."""
+    contiguous = np.ascontiguousarray(rows)
+    return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(contiguous)])
+
+
+class Index:
+    """An open index; nothing but the manifest is read until it is needed.
+
+    Attributes:
+        path: the folder.
+        manifest: what the index is.
+        embeddings: memory-mapped float32 `[rows, dim]` of each segment, in order.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.manifest = Manifest.read(self.path)
+        for segment in self.manifest.segments:
+            for file in (segment.passages, segment.embeddings):
+                self._check_size(file)
+        self.embeddings = [self._map_embeddings(s) for s in self.manifest.segments]
+        self._tables = [self._map_passages(s) for s in self.manifest.segments]
+        self._starts = np.cumsum([0, *(s.rows for s in self.manifest.segments)])
+
+    def __len__(self) -> int:
+        return self.manifest.rows
+
+    def passages(self, rows: Int64Array) -> list[Passage]:
+        """The passages at the given row numbers, in the order given."""
+        rows = np.asarray(rows, dtype=np.int64)
+        found: list[Passage | None] = [None] * len(rows)
+        homes = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(homes):
+            places = np.flatnonzero(homes == number)
+            taken = self._tables[number].take(_arrow(rows[places] - self._starts[number]))
+            for place, row in zip(places, taken.to_pylist(), strict=True):
+                found[place] = Passage(**row)
+        return [passage for passage in found if passage is not None]
+
+    def ids(self) -> set[str]:
+        """All passage ids."""
+        return {i for table in self._tables for i in table.column("id").to_pylist()}
+
+    def verify(self) -> None:
+        """Read every file and compare it with its checksum.
+
+        Raises:
+            DamagedIndexError: a file is not what was committed; it is named.
+        """
+        for segment in self.manifest.segments:
+            for file in (segment.passages, segment.embeddings):
+                if file_record(self.path / file.name) != file:
+                    raise DamagedIndexError(
+                        f"{self.path / file.name} is not the file that was committed (its SHA-256 "
+                        "differs); build the index again"
+                    )
+
+    def size(self) -> int:
+        """Bytes on disk of the files that the manifest names."""
+        return sum(s.passages.size + s.embeddings.size for s in self.manifest.segments)
+
+    def _check_size(self, file: FileRecord) -> None:
+        path = self.path / file.name
+        size = path.stat().st_size if path.is_file() else None
+        if size != file.size:
+            state = "is missing" if size is None else f"has {size} bytes, expected {file.size}"
+            raise DamagedIndexError(f"{path} {state}; build the index again")
+
+    def _map_embeddings(self, segment: SegmentRecord) -> FloatArray:
+        path = self.path / segment.embeddings.name
+        try:
+            array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DamagedIndexError(f"{path}: {error}; build the index again") from error
+        expected = (segment.rows, self.manifest.model.dim)
+        if array.shape != expected or array.dtype != np.float32:
+            raise DamagedIndexError(
+                f"{path} has {array.dtype} {array.shape}, expected float32 {expected}; "
+                "build the index again"
+            )
+        result: FloatArray = array
+        return result
+
+    def _map_passages(self, segment: SegmentRecord) -> Any:
+        path = self.path / segment.passages.name
+        try:
+            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        except (OSError, pa.ArrowException) as error:
+            raise DamagedIndexError(f"{path}: {error}; build the index again") from error
+        if table.schema != SCHEMA or table.num_rows != segment.rows:
+            raise DamagedIndexError(
+                f"{path} has {table.num_rows} rows of {table.schema.names}, expected "
+                f"{segment.rows} of {SCHEMA.names}; build the index again"
+            )
+        return table

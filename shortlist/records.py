@@ -1,0 +1,75 @@
+"""The nouns of every hand-over: small frozen records, nothing clever.
+
+Ids are strings everywhere, as they are in qrels files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One unit of retrieval: what is embedded, searched and shown."""
+
+    id: str
+    text: str
+    title: str = ""
+    section: str = ""  # heading path inside the document, " / " between the levels
+    document_id: str = ""  # the document that the passage was cut from; "" where it is its own
+    offset: int = 0  # characters into the document's plain text where `text` begins
+
+    @property
+    def model_text(self) -> str:
+        """What the models read: title, a blank, text (the convention of BEIR)."""
+        return f"{self.title} {self.text}" if self.title else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question, or any text that is searched with."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One passage in an answer, with what both stages said of it.
+
+    `score` is the number that the order is by and `score_kind` its scale: ``cosine`` or ``dot``
+    (retrieval alone, and passages below the reranking depth), ``fused`` (both stages combined),
+    ``logit`` (the cross-encoder alone). Every hit of kind ``fused`` or ``logit`` ranks above every
+    hit that was not reranked. `rerank_score` is the cross-encoder's logit, None where it did not
+    look; `relevance` is a calibrated probability, None until a calibration exists.
+    """
+
+    rank: int  # 1 is best
+    id: str
+    title: str
+    text: str
+    score: float
+    score_kind: str
+    retrieval_rank: int
+    retrieval_score: float
+    rerank_score: float | None = None
+    relevance: float | None = None
+    section: str = ""
+    document_id: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The ten fields that `shortlist search --json` prints, in their documented order."""
+        names = (
+            "rank id title text score score_kind retrieval_rank retrieval_score rerank_score "
+            "relevance"
+        )
+        return {name: getattr(self, name) for name in names.split()}
+
+
+Qrels: TypeAlias = Mapping[str, Mapping[str, int]]
+"""query id -> passage id -> grade; a grade of 1 or more is relevant, 0 is judged and not."""
+
+Run: TypeAlias = Mapping[str, Mapping[str, float]]
+"""query id -> passage id -> score; higher is better, and no two scores of a query are equal."""

@@ -1,0 +1,1 @@
+"""Fine-tuning both stages on judged data; uses the pipeline and the evaluation."""

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from shortlist.errors import UsageError
+from shortlist.models.loading import PINNED_REVISIONS
+from shortlist.models.presets import DEFAULT_PRESET, PRESETS, Fusion, fusion_for, preset
+
+
+def test_the_default_is_there_and_works_offline():
+    assert preset(DEFAULT_PRESET).bi_encoder == "all-MiniLM-L6-v2"
+
+
+def test_an_unknown_preset_lists_the_known_ones():
+    with pytest.raises(UsageError, match="unknown preset 'x'; choose one of: .*minilm.*e5-small"):
+        preset("x")
+
+
+def test_the_presets_cover_both_kinds_of_task():
+    assert {"symmetric", "asymmetric"} <= {row.task for row in PRESETS.values()}
+
+
+def test_e5_has_its_prompts():
+    assert preset("e5-small").query_prompt == "query: "
+    assert preset("e5-small").passage_prompt == "passage: "
+
+
+def test_revisions_are_commits():
+    assert all(len(revision) == 40 for revision in PINNED_REVISIONS.values())
+
+
+def test_a_pair_without_a_fitted_fusion_goes_by_the_logit_alone():
+    fusion = fusion_for("someone/model", "another/model")
+    assert fusion.kind == "logit"
+    assert fusion.score(1.5, 0.9, 7) == 1.5
+
+
+def test_fusion_is_a_weighted_sum_of_one_passage():
+    fusion = Fusion(logit=2.0, retrieval=3.0, log_rank=-0.5)
+    assert fusion.kind == "fused"
+    assert fusion.score(1.0, 0.5, 4) == pytest.approx(2.0 + 1.5 - 0.5 * math.log(4))

@@ -18,10 +18,11 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# The constraints file names the versions that were tested; torch's CPU build among them, so that
-# no gigabytes of CUDA libraries are fetched for a machine without a GPU.
+# The constraints file names the versions that were tested. Where the package index has only torch's
+# CUDA build under that version, gigabytes come with it: name an index with the CPU build in
+# PIP_EXTRA_INDEX_URL to avoid them.
 $(VENV)/installed: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
@@ -32,4 +33,4 @@ $(VENV)/installed-dev: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .smoke *.egg-info
+	rm -rf $(VENV) build dist *.egg-info

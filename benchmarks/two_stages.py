@@ -7,7 +7,7 @@
 `score` searches a seeded sample of each set's judged questions, reranks the first 30 candidates and
 writes for every candidate its cosine, rank, logit and grade, so that any rule that combines them
 can be measured without scoring again. `fit` fits the rule on one half of the dev questions and
-measures it on the other half. `table` prints what the package's own rule reaches, with paired intervals.
+measures it on the other half. `table` prints what the package's own rule reaches, with intervals.
 
 Test splits are read once per release, by `score --split test` and `table`, and never fitted on.
 """
@@ -49,10 +49,10 @@ LOGIT = FusionWeights(logit=1.0, retrieval=0.0, log_rank=0.0)
 
 def open_or_build(folder: Path, place: Path) -> RetrieveRerankPipeline:
     try:
-        return RetrieveRerankPipeline.open(place, progress=True)
+        return RetrieveRerankPipeline.open(place, progress=None)
     except IndexFolderError:
         passages = read_jsonl(folder / "corpus.jsonl", Ledger())
-        return RetrieveRerankPipeline.build(passages, place, overwrite=True, progress=True)
+        return RetrieveRerankPipeline.build(passages, place, overwrite=True, progress=None)
 
 
 def sample(qrels: dict, limit: int) -> list[str]:
@@ -66,14 +66,16 @@ def sample(qrels: dict, limit: int) -> list[str]:
 def score(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.sets or DEV_SETS:
-        target = args.out / f"{name}.json"
-        if target.exists():
-            continue
         folder = args.data / name
         pipeline = open_or_build(folder, args.indexes / f"{name}.idx")
+        limit = args.limit or DEV_SETS.get(name, 300)
+        key = f"{name}-{args.split}-{limit}-{pipeline.cross_encoder.fingerprint[:8]}"
+        target = args.out / f"{key}.json"
+        if target.exists():
+            continue
         queries = read_queries(folder / "queries.jsonl")
         qrels = read_qrels(folder / "qrels" / f"{args.split}.tsv")
-        ids = sample(qrels, args.limit or DEV_SETS.get(name, 300))
+        ids = sample(qrels, limit)
         rows, start = [], time.monotonic()
         answers = pipeline.search_many([queries[i] for i in ids], top_k=DEPTH, depth=DEPTH)
         for query, hits in zip(ids, answers, strict=True):
@@ -174,10 +176,13 @@ def table(args: argparse.Namespace) -> None:
         alone = reciprocal_ranks(LOGIT, record["rows"])
         b = reciprocal_ranks(own, record["rows"])
         change = paired_bootstrap(a, b)
-        low, high = change.relative_low or np.nan, change.relative_high or np.nan
+        relative, low, high = (
+            np.nan if value is None else value
+            for value in (change.relative, change.relative_low, change.relative_high)
+        )
         print(
             f"| {name} {record['split']} | {record['questions']} of {record['of']} | {a.mean():.4f}"
-            f" | {alone.mean():.4f} | {b.mean():.4f} | {change.relative:+.1%} "
+            f" | {alone.mean():.4f} | {b.mean():.4f} | {relative:+.1%} "
             f"({low:+.1%} to {high:+.1%}) |"
         )
 

@@ -6,8 +6,10 @@
     ├── UsageError                 an argument that cannot work: top_k=0, an empty query
     ├── DataError                  a file or text that cannot be read as what it should be
     ├── IndexFolderError           not an index, or one that must not be used as asked
-    │   └── DamagedIndexError      an index whose files are not what its manifest says
+    │   ├── DamagedIndexError      an index whose files are not what its manifest says
+    │   └── IndexWriteError        an index that could not be written: a full disk, no permission
     ├── ModelError                 a model that is missing, damaged or of an unsupported kind
+    │   └── ExportError            a model that could not be exported to ONNX or kept in the cache
     └── MissingExtraError          an optional dependency that is not installed
 
 A message says what was given, what was expected, and what to do. `exit_code` is what the command
@@ -47,10 +49,22 @@ class DamagedIndexError(IndexFolderError):
     exit_code = 1
 
 
+class IndexWriteError(IndexFolderError):
+    """An index could not be written; what was there before is still there."""
+
+    exit_code = 1
+
+
 class ModelError(ShortlistError):
     """A model that is missing, damaged, or of a kind that cannot be run."""
 
     exit_code = 2
+
+
+class ExportError(ModelError):
+    """A model could not be exported to ONNX, or the export could not be kept."""
+
+    exit_code = 1
 
 
 class MissingExtraError(ShortlistError, ImportError):

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 something failed, 2 a user's mistake, 130 interrupted.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Annotated, NoReturn
@@ -54,14 +55,17 @@ def main() -> None:
     # Progress bars of libraries that only an export uses would mix with ours.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    logging.getLogger("shortlist").setLevel(logging.INFO)
     try:
         code = app(standalone_mode=False)
     except ShortlistError as error:
         _fail(str(error), error.exit_code)
     except typer.TyperException as error:  # a mistyped command
         context = getattr(error, "ctx", None)
-        hint = f" (see {context.command_path} --help)" if context else ""
-        _fail(error.format_message() + hint, 2)
+        message = error.format_message()  # empty where the help was just shown
+        hint = f" (see {context.command_path} --help)" if context and message else ""
+        _fail(message + hint, 2)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except SystemExit as leaving:
@@ -80,7 +84,8 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"shortlist: {message}", err=True)
+    if message:
+        typer.echo(f"shortlist: {' '.join(message.split())}", err=True)
     sys.exit(code)
 
 

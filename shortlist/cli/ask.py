@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
 from shortlist.cli.options import (
     AsJson,
@@ -34,7 +36,7 @@ def ask(
     Example: shortlist ask notes.idx
     """
     pipeline = RetrieveRerankPipeline.open(
-        index, cross_encoder="none" if no_rerank else cross_encoder, device=device
+        index, cross_encoder="none" if no_rerank else cross_encoder, device=device, progress=None
     )
     converse(pipeline, top_k=top_k, depth=depth, as_json=as_json)
 
@@ -54,14 +56,21 @@ def converse(
 def questions() -> Iterator[str]:
     """Lines typed at a prompt until an empty one, or every line of a pipe that is not empty."""
     if not sys.stdin.isatty():
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="replace")  # one odd byte must not end the others
         yield from (line.strip() for line in sys.stdin if line.strip())
         return
-    import readline  # noqa: F401 - editing and history at the prompt
+    with suppress(ImportError):
+        import readline  # noqa: F401 - editing and history at the prompt
 
     note("Ask a question; an empty line ends it.")
     while True:
         try:
-            question = input("? ").strip()
+            if sys.stdout.isatty():
+                question = input("? ").strip()
+            else:  # answers go to a file: the prompt must not
+                print("? ", end="", file=sys.stderr, flush=True)  # noqa: T201
+                question = input().strip()
         except EOFError:
             return
         if not question:

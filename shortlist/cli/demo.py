@@ -11,6 +11,7 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
+import shortlist
 from shortlist.cli.ask import converse
 from shortlist.cli.evaluate import print_evaluation
 from shortlist.cli.index import build
@@ -58,11 +59,14 @@ def demo(
 
 def _pipeline(dump: Path, place: Path | None, device: str) -> RetrieveRerankPipeline:
     """Open the demo's index, or make it when it is not there or not of this sample and model."""
-    index = place or cache_folder() / "demo" / f"encyclopedia-{sha256(dump)[:12]}.idx"
+    name = f"encyclopedia-{shortlist.__version__}-{sha256(dump)[:12]}.idx"
+    index = place or cache_folder() / "demo" / name
     model = load_bi_encoder(DEFAULT_PRESET, device=device)
     if index.exists():
         try:
-            return RetrieveRerankPipeline.open(index, bi_encoder=model, device=device)
+            return RetrieveRerankPipeline.open(
+                index, bi_encoder=model, device=device, progress=None
+            )
         except (IndexFolderError, ModelError) as error:
             if place is not None:
                 raise

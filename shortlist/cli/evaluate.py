@@ -17,6 +17,7 @@ from shortlist.cli.options import (
 )
 from shortlist.cli.show import note, print_json, table
 from shortlist.data.qrels import read_qrels, read_queries
+from shortlist.evaluation.compare import Interval
 from shortlist.evaluation.evaluate import Evaluation
 from shortlist.evaluation.evaluate import evaluate as evaluate_pipeline
 from shortlist.evaluation.metrics import DEFAULT_MEASURES
@@ -89,10 +90,9 @@ def print_evaluation(result: Evaluation) -> None:
     table(title, columns, rows)
 
 
-def _change(change: object) -> str:
-    relative, low, high = (
-        getattr(change, name, None) for name in ("relative", "relative_low", "relative_high")
-    )
-    if relative is None or low is None or high is None:
+def _change(change: Interval | None) -> str:
+    if change is None or change.relative is None:
         return "-"
-    return f"{relative:+.1%} ({low:+.1%} to {high:+.1%})"
+    if change.relative_low is None or change.relative_high is None:
+        return f"{change.relative:+.1%}"
+    return f"{change.relative:+.1%} ({change.relative_low:+.1%} to {change.relative_high:+.1%})"

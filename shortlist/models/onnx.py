@@ -8,6 +8,7 @@ sentence-transformers; running needs numpy, tokenizers and onnxruntime.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -19,12 +20,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shortlist.errors import ModelError
+from shortlist.errors import ExportError
 from shortlist.models.batches import FloatArray, Int64Array
 from shortlist.models.loading import ModelFolder, cache_folder
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger(__name__)
 
 EXPORT_FORMAT = 1
 LARGEST_DIFFERENCE = 1e-4  # between torch and ONNX Runtime, both float32, in any component
@@ -67,7 +70,7 @@ def exported(folder: ModelFolder, build: Callable[[], TorchModel]) -> ExportedMo
         build: loads the model with torch; called only when the cache has no export yet.
 
     Raises:
-        ModelError: the export failed, or does not compute what torch computes.
+        ExportError: the export failed, or does not compute what torch computes.
     """
     home = cache_folder() / "onnx" / f"{folder.fingerprint}-float32-v{EXPORT_FORMAT}"
     if (found := _read(home)) is not None:
@@ -76,26 +79,39 @@ def exported(folder: ModelFolder, build: Callable[[], TorchModel]) -> ExportedMo
         home.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.fingerprint}-", dir=home.parent))
     except OSError as error:
-        raise ModelError(
+        raise ExportError(
             f"no place to keep the exported model {folder.name}: {error}; "
             "name a writable folder in SHORTLIST_CACHE"
         ) from error
     try:
-        _export(folder.name, draft, build())
-        if home.exists():  # a damaged export
-            shutil.rmtree(home)
-        # Two processes may export at once: each writes its own draft, and one rename wins.
+        log.info("exporting %s to ONNX; this is done once", folder.name)
+        _export(folder.name, draft, loaded(build))
+        # Two processes may export at once: each writes a draft of its own, and the first rename
+        # wins. What is there and cannot be read is damaged, and put aside.
+        if home.exists() and (found := _read(home)) is not None:
+            return found
+        if home.exists():
+            home.rename(draft.with_name(draft.name + "-damaged"))
         draft.rename(home)
     except OSError as error:
         if (found := _read(home)) is not None:
             return found
-        raise ModelError(f"could not write the exported model to {home}: {error}") from error
+        raise ExportError(f"could not write the exported model to {home}: {error}") from error
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        for leftover in (draft, draft.with_name(draft.name + "-damaged")):
+            shutil.rmtree(leftover, ignore_errors=True)
     found = _read(home)
     if found is None:
-        raise ModelError(f"the exported model in {home} vanished; run the command again")
+        raise ExportError(f"the exported model in {home} vanished; run the command again")
     return found
+
+
+def loaded(build: Callable[[], TorchModel]) -> TorchModel:
+    """Load a model with torch, without the bars that transformers draws for every file."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    return build()
 
 
 def _read(home: Path) -> ExportedModel | None:
@@ -134,7 +150,7 @@ def _export(name: str, home: Path, model: TorchModel) -> None:
                 dynamo=False,
             )
     except Exception as error:  # torch raises dozens of kinds here
-        raise ModelError(
+        raise ExportError(
             f"{name} cannot be exported to ONNX ({type(error).__name__}: {error}); "
             "run it with device='torch-cpu'"
         ) from error
@@ -156,7 +172,7 @@ def _verify(name: str, exported_model: ExportedModel, model: TorchModel) -> int:
         worst = float(np.abs(got - expected).max())
         accepted = LARGEST_DIFFERENCE * max(1.0, float(np.abs(expected).max()))
         if not worst <= accepted:  # a NaN fails as well
-            raise ModelError(
+            raise ExportError(
                 f"{name}: the ONNX export differs from torch by {worst:.2g} (at most "
                 f"{accepted:.2g} is accepted); run it with device='torch-cpu'"
             )
@@ -187,7 +203,7 @@ def runner(model: ExportedModel) -> Callable[[dict[str, Int64Array]], FloatArray
     instead, which keeps every core busy with one copy of the weights.
 
     Raises:
-        ModelError: onnxruntime cannot read the file.
+        ExportError: onnxruntime cannot read the file.
     """
     import onnxruntime
 
@@ -201,7 +217,7 @@ def runner(model: ExportedModel) -> Callable[[dict[str, Int64Array]], FloatArray
             str(model.path), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime's exceptions share no base of their own
-        raise ModelError(
+        raise ExportError(
             f"onnxruntime cannot load {model.path}: {error}; delete that folder and run again"
         ) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 DEFAULT_MAX_TOKENS = 512
+LONG_TEXT = 20  # characters for each token that can be read: four to five are usual
 
 
 class ModelTokenizer:
@@ -40,9 +42,30 @@ class ModelTokenizer:
         self._whole.no_padding()
         self._whole.no_truncation()
 
-    def encode(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[Any]:
-        """`tokenizers.Encoding` of each text or pair, cut at `max_tokens`."""
+    def encode(self, texts: Sequence[str]) -> list[Any]:
+        """`tokenizers.Encoding` of each text, cut at `max_tokens`."""
         return list(self._cutting.encode_batch([self._clean(text) for text in texts]))
+
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Any]:
+        """`tokenizers.Encoding` of each pair, cut at `max_tokens`, the longer text first."""
+        texts = {text for pair in pairs for text in pair}
+        trimmed = {text: self._trimmed(self._clean(text)) for text in texts}
+        return list(self._cutting.encode_batch([(trimmed[a], trimmed[b]) for a, b in pairs]))
+
+    def _trimmed(self, text: str) -> str:
+        """A very long text without what could not be read anyway.
+
+        The tokenizers library lists every combination of the parts that it leaves out of the two
+        texts of a pair: a quadratic number of them.
+        """
+        if len(text) <= LONG_TEXT * self.max_tokens:
+            return text
+        encoding = self._whole.encode(text, add_special_tokens=False)
+        if len(encoding.ids) <= self.max_tokens:
+            return text
+        # at a blank behind the last token that may be read, so that no word is tokenised otherwise
+        blank = re.compile(r"\s").search(text, encoding.offsets[self.max_tokens][1])
+        return text[: blank.start()] if blank else text
 
     @staticmethod
     def tokens_cut(encoding: Any) -> int:
@@ -53,9 +76,7 @@ class ModelTokenizer:
         """Tokens in each whole text, special tokens included, nothing cut."""
         return [len(e.ids) for e in self._whole.encode_batch([self._clean(t) for t in texts])]
 
-    def _clean(self, text: Any) -> Any:
-        if isinstance(text, tuple):
-            return tuple(self._clean(part) for part in text)
+    def _clean(self, text: str) -> str:
         # A lone surrogate cannot be passed on as UTF-8: it becomes "?", as str.encode does.
         cleaned = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
         return cleaned.lower() if self._lower else cleaned

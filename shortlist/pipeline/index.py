@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import tempfile
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from shortlist.errors import DamagedIndexError, DataError, IndexFolderError
+from shortlist.errors import DamagedIndexError, DataError, IndexFolderError, IndexWriteError
 from shortlist.pipeline.layout import (
     MANIFEST,
     FileRecord,
@@ -54,14 +55,16 @@ class IndexWriter:
     """
 
     def __init__(self, path: Path, manifest: Manifest, *, overwrite: bool = False) -> None:
+        path = path.resolve()  # a link stays what it is: what it points to is written
         self.path = path
         self.manifest = manifest
-        _refuse_to_replace(path, overwrite)
+        self._overwrite = overwrite
+        refuse_to_replace(path, overwrite)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".building", dir=path.parent)
         except OSError as error:
-            raise IndexFolderError(f"cannot write an index at {path}: {error}") from error
+            raise IndexWriteError(f"cannot write an index at {path}: {error}") from error
         self._draft = Path(draft)
         self._draft.chmod(0o777 & ~_umask())  # mkdtemp makes folders that only their owner reads
         self._passages: list[Passage] = []
@@ -97,6 +100,9 @@ class IndexWriter:
                 f"got embeddings of shape {embeddings.shape} for {len(passages)} passages, "
                 f"expected ({len(passages)}, {dim})"
             )
+        lengths = np.einsum("ij,ij->i", embeddings, embeddings)
+        for row in np.flatnonzero(lengths == 0):
+            raise DataError(f"the embedding of passage number {first + row} is all zeros")
         for number, passage in enumerate(passages, first):
             self._claim(passage.id, number)
         self._passages += passages
@@ -130,7 +136,7 @@ class IndexWriter:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise IndexFolderError(f"cannot write the index at {self.path}: {error}") from error
+            raise IndexWriteError(f"cannot write the index at {self.path}: {error}") from error
         segment = SegmentRecord(
             rows=rows, passages=file_record(texts), embeddings=file_record(vectors)
         )
@@ -143,25 +149,25 @@ class IndexWriter:
             raise DataError("there are no passages to index")
         try:
             self.manifest.write(self._draft)
-            old = self._draft.with_suffix(".replaced")
+            refuse_to_replace(self.path, self._overwrite)  # something may have come since
             if self.path.exists():
-                self.path.rename(old)
-            self._draft.rename(self.path)
+                _exchange(self._draft, self.path)  # the old one is the draft now, and removed
+            else:
+                self._draft.rename(self.path)
             sync_folder(self.path.parent)
-            shutil.rmtree(old, ignore_errors=True)
         except OSError as error:
-            raise IndexFolderError(f"cannot write the index at {self.path}: {error}") from error
+            raise IndexWriteError(f"cannot write the index at {self.path}: {error}") from error
 
 
-def _refuse_to_replace(path: Path, overwrite: bool) -> None:
-    """Only an index (or an empty folder) may be replaced, and only when asked to."""
-    if not path.exists():
+def refuse_to_replace(path: Path, overwrite: bool) -> None:
+    """Only an index (or an empty folder) may be replaced, and only when asked to.
+
+    Raises:
+        IndexFolderError: something is at `path` that must stay.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    is_index = (path / MANIFEST).is_file()
-    if path.is_dir() and not any(path.iterdir()):
-        path.rmdir()
-        return
-    if not is_index:
+    if not (path / MANIFEST).is_file():
         raise IndexFolderError(
             f"{path} exists and is not an index; it is left as it is: choose another place"
         )
@@ -170,6 +176,24 @@ def _refuse_to_replace(path: Path, overwrite: bool) -> None:
             f"there is an index at {path} already; choose another place, or replace it with "
             "--overwrite (overwrite=True)"
         )
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swap two folders in one step where the system can, so that no moment is without an index."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    at_cwd, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
+    if hasattr(libc, "renameat2"):
+        swapped = libc.renameat2(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), exchange)
+        if swapped == 0:
+            return
+    aside = one.with_name(one.name + ".replaced")
+    other.rename(aside)
+    try:
+        one.rename(other)
+    except BaseException:
+        aside.rename(other)
+        raise
+    aside.rename(one)
 
 
 def _umask() -> int:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from tqdm import tqdm
 
 import shortlist
 from shortlist.errors import IndexFolderError, UsageError
-from shortlist.models.bi_encoder import BiEncoder
-from shortlist.models.cross_encoder import CrossEncoder
+from shortlist.models.bi_encoder import BiEncoder, choose_device
+from shortlist.models.cross_encoder import CrossEncoder, require_one_logit
 from shortlist.models.loading import resolve
 from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for
 from shortlist.models.presets import preset as preset_named
-from shortlist.pipeline.index import Index, IndexWriter
+from shortlist.pipeline.index import Index, IndexWriter, refuse_to_replace
 from shortlist.pipeline.layout import Manifest, ModelRecord
 from shortlist.pipeline.rerank import Candidates, reranked
 from shortlist.pipeline.topk import exact_top_k
@@ -58,8 +58,10 @@ class RetrieveRerankPipeline:
         self.index = index
         self.bi_encoder = bi_encoder
         self.cross_encoder_name = cross_encoder
-        self._device = device
+        self._device = choose_device(device)
         self._progress = progress
+        self._lock = Lock()
+        self._cross_encoder: CrossEncoder | None = None
 
     @classmethod
     def build(
@@ -96,15 +98,18 @@ class RetrieveRerankPipeline:
         """
         if not isinstance(bi_encoder, BiEncoder):
             bi_encoder = load_bi_encoder(preset, bi_encoder, device=device)
+        path = Path(path)
+        refuse_to_replace(path, overwrite)
         second = _second_stage(cross_encoder, preset_named(preset).cross_encoder)
-        if second is not None:
-            resolve(second)  # a name that cannot be found is an error now, not after the encoding
+        if second is not None:  # what cannot rerank is an error now, not after the encoding
+            folder = resolve(second)
+            require_one_logit(folder)
+            second = folder.name
         manifest = Manifest(
             model=model_record(bi_encoder),
             cross_encoder=second,
             created_by=f"shortlist {shortlist.__version__}",
         )
-        path = Path(path)
         with IndexWriter(path, manifest, overwrite=overwrite) as writer:
             cuts = _write(writer, bi_encoder, passages, progress)
             writer.manifest = replace(
@@ -166,7 +171,7 @@ class RetrieveRerankPipeline:
         """Whether there is a second stage."""
         return self.cross_encoder_name is not None
 
-    @cached_property
+    @property
     def cross_encoder(self) -> CrossEncoder:
         """The second stage's model, loaded when it is first needed."""
         if self.cross_encoder_name is None:
@@ -174,12 +179,18 @@ class RetrieveRerankPipeline:
                 "this pipeline has no cross-encoder; search with rerank=False (--no-rerank), or "
                 "open it with cross_encoder=..."
             )
-        return CrossEncoder.load(self.cross_encoder_name, device=self._device)
+        with self._lock:
+            if self._cross_encoder is None:
+                self._cross_encoder = CrossEncoder.load(
+                    self.cross_encoder_name, device=self._device
+                )
+            return self._cross_encoder
 
-    @cached_property
+    @property
     def fusion(self) -> Fusion:
         """How the two stages make one score."""
-        return fusion_for(self.bi_encoder.name, self.cross_encoder.name)
+        # by the index's name of the model: the same weights may have been opened by path
+        return fusion_for(self.index.manifest.model.name, self.cross_encoder.name)
 
     def search(
         self,
@@ -246,7 +257,7 @@ class RetrieveRerankPipeline:
     @property
     def _search_on(self) -> str:
         # The first stage's products go where the model is: a GPU that encodes can multiply too.
-        return "cpu" if self._device in ("auto", "cpu", "torch-cpu") else self._device
+        return "cpu" if self._device == "torch-cpu" else self._device
 
     def _bar(self, what: str, total: int, unit: str) -> Any:
         return _progress_bar(what, total, unit, self._progress)
@@ -307,6 +318,8 @@ def _as_passages(passages: Iterable[str | Passage]) -> Iterator[Passage]:
         raise UsageError("passages must be several texts or Passage records, got one text")
     for number, item in enumerate(passages):
         if isinstance(item, Passage):
+            if not (isinstance(item.id, str) and isinstance(item.text, str)):
+                raise UsageError(f"passage number {number}: id and text must be texts, got {item}")
             yield item
         elif isinstance(item, str):
             yield Passage(id=str(number), text=item)

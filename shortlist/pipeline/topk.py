@@ -178,7 +178,8 @@ def _survivors(
     import torch
 
     with torch.inference_mode():
-        on_device = torch.from_numpy(chunk).to(device)
+        # torch warns of arrays that it could not write to, as memory-mapped ones are
+        on_device = torch.from_numpy(np.require(chunk, requirements="W")).to(device)
         result = torch.from_numpy(queries).to(device) @ on_device.T
         if len(chunk) >= top_k:
             kth = torch.topk(result, top_k, dim=1).values[:, -1].cpu().numpy()

@@ -6,8 +6,10 @@ The loss is ListNet's top-one cross-entropy (Cao et al. 2007) with one relevant 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.pt.safetensors"
+CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +41,14 @@ class CrossEncoderRecipe:
     groups_per_step: int = 16
     negatives: int = 3
     epochs: int = 1
-    max_tokens: int = 192
+    max_tokens: int = 192  # of a pair in training; attention costs grow with it
+    read_tokens: int = 256  # of a pair when the model is used
     weight_decay: float = 0.01
     seed: int = 0
     bfloat16: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("groups_per_step", "negatives", "epochs", "max_tokens"):
+        for name in ("groups_per_step", "negatives", "epochs", "max_tokens", "read_tokens"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1 (got {getattr(self, name)})")
 
@@ -75,23 +78,24 @@ def train(
     """
     import torch
 
-    if not groups:
-        raise UsageError("no training groups; expected at least one question with a positive")
+    output = output.resolve()
+    _refuse_to_replace(output)
+    groups = _usable(groups, recipe.negatives)
     torch.manual_seed(recipe.seed)
     model, tokenizer = _start(recipe)
     model.to(device).train()
     optimizer = torch.optim.AdamW(_parameters(model, recipe.weight_decay), lr=recipe.learning_rate)
     plan = list(_plan(groups, recipe))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _rate(step, len(plan), recipe.warmup_steps)
-    )
     partial = output.with_name(output.name + ".partial")
-    first = _resume(partial, model, optimizer, schedule, len(plan))
-    started, pairs, losses = time.monotonic(), 0, []
-    for step in range(first, len(plan)):
+    run = _run_digest(groups, recipe)
+    losses = _resume(partial, model, optimizer, run)
+    started, pairs = time.monotonic(), 0
+    for step in range(len(losses), len(plan)):
         loss, count = _step(model, tokenizer, plan[step], recipe, device)
+        for parameters in optimizer.param_groups:
+            rate = _rate(step, len(plan), recipe.warmup_steps)
+            parameters["lr"] = recipe.learning_rate * rate
         optimizer.step()
-        schedule.step()
         optimizer.zero_grad()
         pairs += count
         losses.append(loss)
@@ -101,12 +105,45 @@ def train(
                 f"{recipe.learning_rate}"
             )
         if (step + 1) % 20 == 0 or step + 1 == len(plan):
-            rate = pairs / (time.monotonic() - started)
+            speed = pairs / (time.monotonic() - started)
             mean = float(np.mean(losses[-20:]))
-            log.info("step %d/%d loss %.4f %.1f pairs/s", step + 1, len(plan), mean, rate)
+            log.info("step %d/%d loss %.4f %.1f pairs/s", step + 1, len(plan), mean, speed)
         if (step + 1) % checkpoint_every == 0:
-            _save_checkpoint(partial, model, optimizer, schedule, step + 1, len(plan))
-    return _finish(model, tokenizer, output, partial, recipe, groups, losses)
+            _save_checkpoint(partial, model, optimizer, losses, run)
+    return _finish(model, output, partial, recipe, groups, losses)
+
+
+def _refuse_to_replace(output: Path) -> None:
+    """A folder that training made may be replaced, anything else is left alone."""
+    ours = (output / "training.json").is_file()
+    if output.exists() and not ours and not (output.is_dir() and not any(output.iterdir())):
+        raise UsageError(
+            f"{output} exists and was not made by training; it is left as it is: choose another "
+            "place"
+        )
+
+
+def _usable(groups: Sequence[Group], negatives: int) -> list[Group]:
+    """The groups that have enough negatives for a full row of the loss."""
+    usable = [group for group in groups if len(group.negatives) >= negatives]
+    if len(usable) < len(groups):
+        log.info("%d groups have fewer than %d negatives", len(groups) - len(usable), negatives)
+    if not usable:
+        raise UsageError(
+            f"no training groups; expected at least one question with a positive and {negatives} "
+            "negatives"
+        )
+    return usable
+
+
+def _run_digest(groups: Sequence[Group], recipe: CrossEncoderRecipe) -> str:
+    """What tells one run from another: everything that decides the weights."""
+    digest = hashlib.sha256(json.dumps(asdict(recipe)).encode())
+    digest.update(resolve(recipe.init).fingerprint.encode())
+    for group in groups:
+        for text in (group.query, group.positive, *group.negatives):
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()
 
 
 def _start(recipe: CrossEncoderRecipe) -> tuple[Any, Any]:
@@ -114,6 +151,7 @@ def _start(recipe: CrossEncoderRecipe) -> tuple[Any, Any]:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call] # it announces that the head is new: it must be
     path = str(resolve(recipe.init).path)
     model = AutoModelForSequenceClassification.from_pretrained(
@@ -181,7 +219,6 @@ def _step(
     import torch
 
     width = 1 + recipe.negatives
-    step = [(query, texts) for query, texts in step if len(texts) == width]
     queries = [query for query, texts in step for _ in texts]
     passages = [text for _, texts in step for text in texts]
     batch = tokenizer(
@@ -202,7 +239,7 @@ def _step(
 
 
 def _save_checkpoint(
-    folder: Path, model: Any, optimizer: Any, schedule: Any, step: int, steps: int
+    folder: Path, model: Any, optimizer: Any, losses: Sequence[float], run: str
 ) -> None:
     """Weights and optimizer moments as safetensors, the rest as JSON; replaced atomically."""
     from safetensors.torch import save_file
@@ -213,24 +250,23 @@ def _save_checkpoint(
         for key, value in state.items():
             tensors[f"optimizer.{number}.{key}"] = value
     draft = folder / (CHECKPOINT + ".draft")
-    record = {"step": step, "steps": steps, "schedule": schedule.last_epoch}
+    record = {"run": run, "losses": losses}
     save_file(tensors, draft, metadata={"record": json.dumps(record)})
     draft.replace(folder / CHECKPOINT)
 
 
-def _resume(folder: Path, model: Any, optimizer: Any, schedule: Any, steps: int) -> int:
-    """Load the last checkpoint where there is one that fits; return the step to go on with."""
+def _resume(folder: Path, model: Any, optimizer: Any, run: str) -> list[float]:
+    """Load the last checkpoint where there is one; return the losses of the steps it has done."""
     file = folder / CHECKPOINT
     if not file.exists():
-        return 0
+        return []
     from safetensors import safe_open
 
     with safe_open(file, framework="pt") as stored:
         record = json.loads(stored.metadata()["record"])
-        if record["steps"] != steps:
+        if record["run"] != run:
             raise UsageError(
-                f"{file} is from a run of {record['steps']} steps, this one has {steps}; "
-                "delete it to start anew"
+                f"{file} is from a run with another recipe or other groups; delete it to start anew"
             )
         tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
     model.load_state_dict(
@@ -242,15 +278,13 @@ def _resume(folder: Path, model: Any, optimizer: Any, schedule: Any, steps: int)
             _, number, name = key.split(".")
             state["state"].setdefault(int(number), {})[name] = value
     optimizer.load_state_dict(state)
-    for _ in range(record["schedule"]):
-        schedule.step()
-    log.info("going on at step %d of %d", record["step"], steps)
-    return int(record["step"])
+    losses: list[float] = record["losses"]
+    log.info("going on at step %d", len(losses) + 1)
+    return losses
 
 
 def _finish(
     model: Any,
-    tokenizer: Any,
     output: Path,
     partial: Path,
     recipe: CrossEncoderRecipe,
@@ -258,26 +292,32 @@ def _finish(
     losses: Sequence[float],
 ) -> Path:
     """Write the folder beside its place, then rename it there."""
-    import shutil
-
     import torch
 
-    partial.mkdir(parents=True, exist_ok=True)
     draft = partial / "model"
-    tokenizer.model_max_length = recipe.max_tokens
+    draft.mkdir(parents=True, exist_ok=True)
     model.to(torch.float16).save_pretrained(draft)
-    tokenizer.save_pretrained(draft)
-    # As it was: the saved one would carry the last batch's padding and truncation.
-    shutil.copyfile(resolve(recipe.init).path / "tokenizer.json", draft / "tokenizer.json")
+    # The tokenizer as it was: a saved one would carry the last batch's padding and truncation.
+    start = resolve(recipe.init)
+    shutil.copyfile(start.path / "tokenizer.json", draft / "tokenizer.json")
+    settings = start.read_json("tokenizer_config.json")
+    settings |= {"model_max_length": recipe.read_tokens}
+    _write_json(draft / "tokenizer_config.json", settings)
+    tenth = max(1, len(losses) // 10)
     record = {
         "recipe": asdict(recipe),
         "groups": len(groups),
-        "first_loss": float(np.mean(losses[:20])) if losses else None,
-        "last_loss": float(np.mean(losses[-20:])) if losses else None,
+        "steps": len(losses),
+        "first_loss": float(np.mean(losses[:tenth])),  # of the first tenth of the steps
+        "last_loss": float(np.mean(losses[-tenth:])),
     }
-    (draft / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    _write_json(draft / "training.json", record)
     if output.exists():
         shutil.rmtree(output)
     draft.rename(output)
     shutil.rmtree(partial)
     return output
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

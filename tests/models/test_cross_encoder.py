@@ -12,6 +12,7 @@ from shortlist import CrossEncoder
 from shortlist.errors import ModelError
 from shortlist.models.loading import resolve
 from shortlist.models.presets import OUR_CROSS_ENCODER
+from shortlist.models.tokens import ModelTokenizer
 
 PAIRS = [
     ("how do plants make food?", "Plants make sugar from water, air and light."),
@@ -44,6 +45,31 @@ def test_a_score_does_not_depend_on_its_batch(cross_encoder):
     alone = np.concatenate([cross_encoder.score([pair]) for pair in PAIRS])
     np.testing.assert_allclose(together, alone, atol=1e-4)
     assert together.dtype == np.float32
+
+
+def test_pairs_are_cut_as_the_tokenizers_library_cuts_them(exports):
+    from tokenizers import Tokenizer
+
+    folder = resolve(OUR_CROSS_ENCODER)
+    ours = ModelTokenizer(folder, 32)
+    reference = Tokenizer.from_file(str(folder.path / "tokenizer.json"))
+    reference.no_padding()
+    reference.enable_truncation(32, strategy="longest_first")
+    pairs = [
+        (" ".join(["one"] * first), " ".join(["two"] * second))
+        for first in (0, 1, 5, 13, 14, 15, 16, 28, 29, 30, 60)
+        for second in (0, 1, 5, 13, 14, 15, 16, 28, 29, 30, 60)
+    ]
+    for pair, own in zip(pairs, ours.encode_pairs(pairs), strict=True):
+        expected = reference.encode(*pair)
+        assert (own.ids, own.type_ids) == (expected.ids, expected.type_ids), pair
+
+
+def test_very_long_texts_are_read_as_far_as_they_would_be(cross_encoder):
+    """Trimmed first, or the tokenizer would list 6,000 combinations of what is left out."""
+    short = cross_encoder.score([("word " * 300, "other " * 300)])
+    long = cross_encoder.score([("word " * 20_000, "other " * 20_000)] * 30)
+    np.testing.assert_allclose(long, np.repeat(short, 30), atol=1e-4)
 
 
 def test_the_better_passage_scores_higher(cross_encoder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shortlist import Passage
-from shortlist.errors import DamagedIndexError, DataError, IndexFolderError
+from shortlist.errors import DamagedIndexError, DataError, IndexFolderError, IndexWriteError
 from shortlist.pipeline import index as index_module
 from shortlist.pipeline.index import Index, IndexWriter
 from shortlist.pipeline.layout import Manifest, ModelRecord
@@ -202,7 +203,65 @@ def test_verify_finds_one_flipped_bit(tmp_path, kind):
     path = write(tmp_path / "x.idx")
     (file,) = path.glob(f"*.{kind}")
     content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
+    at = content.index(b"text 3") if kind == "passages.arrow" else len(content) - 9
+    content[at] ^= 1
     file.write_bytes(content)
-    with pytest.raises(DamagedIndexError, match=f"{kind}|is not"):
-        Index(path).verify()
+    index = Index(path)
+    with pytest.raises(DamagedIndexError, match=f"{kind} is not the file .* .its SHA-256 differs"):
+        index.verify()
+
+
+def test_what_came_to_the_place_during_a_build_stays(tmp_path):
+    path = tmp_path / "x.idx"
+    with (
+        pytest.raises(IndexFolderError, match="is not an index; it is left"),
+        IndexWriter(path, MANIFEST) as writer,
+    ):
+        writer.add(passages(3), vectors(3))
+        path.mkdir()
+        (path / "precious.txt").write_text("mine")
+    assert (path / "precious.txt").read_text() == "mine"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.idx"]
+
+
+@pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
+def test_a_failed_swap_leaves_the_index_that_was_there(tmp_path, monkeypatch, exchange):
+    path = write(tmp_path / "x.idx", 5)
+    if not exchange:
+        monkeypatch.setattr(index_module.ctypes, "CDLL", lambda *_, **__: object())
+    write(path, 6, overwrite=True)
+    assert len(Index(path)) == 6
+
+    rename = Path.rename
+
+    def failing(self, target):
+        if self.name.endswith(".building"):
+            raise OSError("the disk is gone")
+        return rename(self, target)
+
+    monkeypatch.setattr(index_module.ctypes, "CDLL", lambda *_, **__: object())
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(IndexWriteError, match="the disk is gone"):
+        write(path, 7, overwrite=True)
+    monkeypatch.undo()
+    assert len(Index(path)) == 6
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.idx"]
+
+
+def test_a_link_to_an_index_stays_a_link(tmp_path):
+    (tmp_path / "there").mkdir()
+    write(tmp_path / "there" / "x.idx", 3)
+    (tmp_path / "link.idx").symlink_to(tmp_path / "there" / "x.idx")
+    write(tmp_path / "link.idx", 4, overwrite=True)
+    assert (tmp_path / "link.idx").is_symlink()
+    assert len(Index(tmp_path / "there" / "x.idx")) == 4
+
+
+def test_an_embedding_of_zeros_is_refused(tmp_path):
+    embeddings = vectors(3)
+    embeddings[1] = 0
+    with (
+        pytest.raises(DataError, match="the embedding of passage number 1 is all zeros"),
+        IndexWriter(tmp_path / "x.idx", MANIFEST) as writer,
+    ):
+        writer.add(passages(3), embeddings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -123,6 +124,22 @@ def test_passages_keep_their_ids_and_titles(tmp_path, bi_encoder):
     np.testing.assert_allclose(built.index.embeddings[0][0], expected, atol=1e-6)
 
 
+def test_a_passage_that_is_none_is_named(tmp_path, bi_encoder):
+    with pytest.raises(UsageError, match="passage number 0: id and text must be texts"):
+        RetrieveRerankPipeline.build([Passage(1, "x")], tmp_path / "x.idx", bi_encoder=bi_encoder)
+
+
+def test_a_relative_model_folder_is_found_from_elsewhere(tmp_path, bi_encoder, monkeypatch):
+    shutil.copytree(resolve("shortlist-cross-encoder-v1").path, tmp_path / "my-model")
+    monkeypatch.chdir(tmp_path)
+    RetrieveRerankPipeline.build(NOTES, "x.idx", bi_encoder=bi_encoder, cross_encoder="./my-model")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    opened = RetrieveRerankPipeline.open("../x.idx", bi_encoder=bi_encoder)
+    # another name: no fusion was fitted for it
+    assert opened.search("tea")[0].score_kind == "logit"
+
+
 def test_two_builds_are_equal_byte_for_byte(tmp_path, bi_encoder):
     for name in ("one", "two"):
         RetrieveRerankPipeline.build(NOTES, tmp_path / name, bi_encoder=bi_encoder)
@@ -144,10 +161,11 @@ def test_opening_with_another_model_names_both(notes_index):
         RetrieveRerankPipeline.open(notes_index, bi_encoder=other)
 
 
-def test_the_same_model_under_another_name_is_accepted(notes_index):
+def test_the_same_model_under_another_name_is_accepted(notes_index, pipeline):
     path = resolve("all-MiniLM-L6-v2").path
     opened = RetrieveRerankPipeline.open(notes_index, bi_encoder=path)
-    assert opened.search("tea", top_k=1)[0].id == "1"
+    assert opened.search("tea") == pipeline.search("tea")
+    assert opened.search("tea")[0].score_kind == "fused"
 
 
 def test_without_a_second_stage(notes_index):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,18 +72,26 @@ def test_loss_falls_a_resumed_run_equals_the_uninterrupted_one_and_the_model_run
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_finish", lambda *_: None)
-    train(GROUPS, tmp_path / "model", RECIPE, checkpoint_every=1)
-    other = CrossEncoderRecipe(groups_per_step=2, max_tokens=48)
-    with pytest.raises(UsageError, match="is from a run of 12 steps, this one has 4; delete it"):
-        train(GROUPS, tmp_path / "model", other)
+    train(GROUPS, tmp_path / "model", RECIPE, checkpoint_every=12)
+    for groups, recipe in ((GROUPS, replace(RECIPE, learning_rate=1e-4)), (GROUPS[::-1], RECIPE)):
+        with pytest.raises(UsageError, match="another recipe or other groups; delete it"):
+            train(groups, tmp_path / "model", recipe)
+
+
+def test_what_is_at_the_output_stays(tmp_path):
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(UsageError, match="was not made by training; it is left as it is"):
+        train(GROUPS, tmp_path, RECIPE)
 
 
 def test_no_groups(tmp_path):
     with pytest.raises(UsageError, match="no training groups"):
         train([], tmp_path / "model", RECIPE)
+    with pytest.raises(UsageError, match="a positive and 7 negatives"):
+        train(GROUPS, tmp_path / "model", replace(RECIPE, negatives=7))
 
 
-@pytest.mark.parametrize("name", ["groups_per_step", "negatives", "epochs", "max_tokens"])
+@pytest.mark.parametrize("name", ["groups_per_step", "negatives", "epochs", "read_tokens"])
 def test_a_recipe_that_cannot_work(name):
     with pytest.raises(UsageError, match=f"{name} must be at least 1 .got 0"):
         CrossEncoderRecipe(**{name: 0})

@@ -24,21 +24,28 @@ OUR_CROSS_ENCODER = "shortlist-cross-encoder-v1"
 class Fusion:
     """How the two stages make one score: a weighted sum that looks at one passage alone.
 
-    ``score = logit * cross-encoder's logit + retrieval * retrieval score + log_rank * ln(rank)``.
-    Nothing in it depends on the other candidates, so a passage's score is the same at every depth.
+    ``score = logit * l + retrieval * retrieval score + log_rank * ln(rank)``, where ``l`` is the
+    cross-encoder's logit or, with a `floor`, ``ln(1 + exp(logit - floor))``: above the floor nearly
+    the logit, below it nearly nothing, so that where the cross-encoder has no idea of any passage
+    the order of the bi-encoder stands. Nothing in it depends on the other candidates: a passage's
+    score is the same at every depth.
     """
 
     logit: float = 1.0
     retrieval: float = 0.0
     log_rank: float = 0.0
+    floor: float | None = None
 
     @property
     def kind(self) -> str:
         """The `score_kind` of what comes out."""
-        return "fused" if self.retrieval or self.log_rank else "logit"
+        return "logit" if self == Fusion() else "fused"
 
     def score(self, logit: float, retrieval_score: float, retrieval_rank: int) -> float:
         """One passage's score; `retrieval_rank` 1 is best."""
+        if self.floor is not None:
+            above = logit - self.floor
+            logit = max(above, 0.0) + math.log1p(math.exp(-abs(above)))
         return (
             self.logit * logit
             + self.retrieval * retrieval_score
@@ -73,6 +80,7 @@ PRESETS: dict[str, Preset] = {
             cross_encoder=OUR_CROSS_ENCODER,
             note="the default; works offline, English",
             licence="Apache-2.0",
+            fusion=Fusion(logit=1.0, retrieval=10.0, floor=-4.0),
         ),
         Preset(
             name="minilm-symmetric",

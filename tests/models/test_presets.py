@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from shortlist.errors import UsageError
@@ -41,3 +42,12 @@ def test_fusion_is_a_weighted_sum_of_one_passage():
     fusion = Fusion(logit=2.0, retrieval=3.0, log_rank=-0.5)
     assert fusion.kind == "fused"
     assert fusion.score(1.0, 0.5, 4) == pytest.approx(2.0 + 1.5 - 0.5 * math.log(4))
+
+
+def test_below_the_floor_the_order_of_the_bi_encoder_stands():
+    fusion = Fusion(logit=1.0, retrieval=10.0, floor=-4.0)
+    assert fusion.score(-8.0, 0.50, 1) > fusion.score(-7.0, 0.49, 2)
+    assert fusion.score(3.0, 0.30, 9) > fusion.score(-7.0, 0.49, 2)
+    for logit in (-900.0, -9.0, -4.0, 0.0, 6.0, 900.0):
+        expected = float(np.logaddexp(0.0, logit + 4.0))
+        assert fusion.score(logit, 0.0, 1) == pytest.approx(expected)

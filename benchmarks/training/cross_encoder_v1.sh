@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How shortlist-cross-encoder-v1 was trained: two commands, about an hour and a quarter on two cores.
+# How shortlist-cross-encoder-v1 was trained: two commands, about three quarters of an hour on two cores.
 # Its log is cross_encoder_v1.log beside this file. Interrupted, run it again: it goes on.
 set -euo pipefail
 data=${1:?usage: cross_encoder_v1.sh DATA_FOLDER OUTPUT_FOLDER}

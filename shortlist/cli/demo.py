@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.padding import Padding
 from rich.text import Text
 
 import shortlist
@@ -16,7 +15,7 @@ from shortlist.cli.ask import converse
 from shortlist.cli.evaluate import print_evaluation
 from shortlist.cli.index import build
 from shortlist.cli.options import Device
-from shortlist.cli.show import heading, note, shortened, stdout
+from shortlist.cli.show import heading, indented, note, shortened, stdout
 from shortlist.data.qrels import read_qrels, read_queries
 from shortlist.errors import IndexFolderError, ModelError
 from shortlist.evaluation.evaluate import evaluate
@@ -85,7 +84,7 @@ def _show_both_stages(
     for stage, hit in (("bi-encoder's first", first), ("after reranking", hits[0])):
         judged = {2: "answers", 1: "answers partly"}.get(grades.get(hit.id, 0), "not judged so")
         console.print(Text(f"  {stage} ({judged}):", style="dim"))
-        console.print(Padding(heading(hit), (0, 0, 0, 2)))
+        console.print(Text("  ") + heading(hit), soft_wrap=True)
         if stage == "after reranking" or first.id != hits[0].id:
-            console.print(Padding(Text(shortened(hit.text, 320)), (0, 0, 0, 6)))
+            console.print(indented(shortened(hit.text, 320), 6, console), soft_wrap=True)
     console.print()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import typer
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -41,8 +41,9 @@ def print_hits(hits: Sequence[Hit]) -> None:
     """The passages of one answer, best first."""
     console = stdout()
     for hit in hits:
-        console.print(heading(hit))
-        console.print(Padding(Text(shortened(hit.text)), (0, 0, 1, 4)))
+        console.print(heading(hit), soft_wrap=True)
+        console.print(indented(shortened(hit.text), 4, console), soft_wrap=True)
+        console.print()
 
 
 def heading(hit: Hit) -> Text:
@@ -56,6 +57,12 @@ def heading(hit: Hit) -> Text:
         moved = "stays" if hit.retrieval_rank == hit.rank else f"{hit.retrieval_rank} → {hit.rank}"
         line.append(f"  (retrieval {hit.retrieval_score:.3f}, {moved})", "dim")
     return line
+
+
+def indented(text: str, columns: int, console: Console) -> str:
+    """A text wrapped to the console's width behind a margin, without trailing blanks."""
+    margin = " " * columns
+    return textwrap.fill(text, width=console.width, initial_indent=margin, subsequent_indent=margin)
 
 
 def shortened(text: str, longest: int = LONGEST_TEXT) -> str:

@@ -80,7 +80,7 @@ PRESETS: dict[str, Preset] = {
             cross_encoder=OUR_CROSS_ENCODER,
             note="the default; works offline, English",
             licence="Apache-2.0",
-            fusion=Fusion(logit=1.0, retrieval=10.0, floor=-4.0),
+            fusion=Fusion(logit=1.0, retrieval=15.0, floor=-4.0),
         ),
         Preset(
             name="minilm-symmetric",

@@ -292,7 +292,7 @@ def test_a_nan_is_named_and_ties_across_the_cutoff_are_counted() -> None:
 
 def test_the_package_and_the_measures_stay_light_until_used() -> None:
     code = (
-        "import sys, shortlist, shortlist.evaluation.evaluate, shortlist.evaluation.fusion_fit\n"
+        "import sys, shortlist, shortlist.evaluation.evaluate, shortlist.evaluation.compare\n"
         "import shortlist.data.qrels\n"
         "heavy = {'torch', 'scipy', 'sklearn', 'ir_measures', 'pandas'} & set(sys.modules)\n"
         "assert not heavy, heavy"

@@ -18,7 +18,7 @@ from shortlist.models.cross_encoder import CrossEncoder, require_one_logit
 from shortlist.models.loading import resolve
 from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for
 from shortlist.models.presets import preset as preset_named
-from shortlist.pipeline.index import Index, IndexWriter, refuse_to_replace
+from shortlist.pipeline.index import Index, IndexWriter
 from shortlist.pipeline.layout import Manifest, ModelRecord
 from shortlist.pipeline.rerank import Candidates, reranked
 from shortlist.pipeline.topk import exact_top_k
@@ -99,7 +99,6 @@ class RetrieveRerankPipeline:
         if not isinstance(bi_encoder, BiEncoder):
             bi_encoder = load_bi_encoder(preset, bi_encoder, device=device)
         path = Path(path)
-        refuse_to_replace(path, overwrite)
         second = _second_stage(cross_encoder, preset_named(preset).cross_encoder)
         if second is not None:  # what cannot rerank is an error now, not after the encoding
             folder = resolve(second)

@@ -92,9 +92,9 @@ def train(
     started, pairs = time.monotonic(), 0
     for step in range(len(losses), len(plan)):
         loss, count = _step(model, tokenizer, plan[step], recipe, device)
+        rate = recipe.learning_rate * _rate(step, len(plan), recipe.warmup_steps)
         for parameters in optimizer.param_groups:
-            rate = _rate(step, len(plan), recipe.warmup_steps)
-            parameters["lr"] = recipe.learning_rate * rate
+            parameters["lr"] = rate
         optimizer.step()
         optimizer.zero_grad()
         pairs += count

@@ -23,9 +23,10 @@ from pathlib import Path
 import numpy as np
 
 from shortlist import RetrieveRerankPipeline
-from shortlist.data.jsonl import read_jsonl
+from shortlist.data.collections import read_table
 from shortlist.data.ledger import Ledger
-from shortlist.data.qrels import read_qrels, read_queries
+from shortlist.data.qrels import read_qrels
+from shortlist.data.queries import read_queries
 from shortlist.errors import IndexFolderError
 from shortlist.evaluation.compare import paired_bootstrap
 from shortlist.models.presets import PRESETS, Fusion
@@ -50,7 +51,7 @@ def open_or_build(folder: Path, place: Path) -> RetrieveRerankPipeline:
     try:
         return RetrieveRerankPipeline.open(place, progress=None)
     except IndexFolderError:
-        passages = read_jsonl(folder / "corpus.jsonl", Ledger())
+        passages = read_table(folder / "corpus.jsonl", Ledger())
         if folder.name in TITLE_IS_THE_QUESTION:
             passages = (replace(passage, title="") for passage in passages)
         return RetrieveRerankPipeline.build(passages, place, overwrite=True, progress=None)

@@ -6,7 +6,7 @@ Ids are strings everywhere, as they are in qrels files.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 
@@ -20,6 +20,7 @@ class Passage:
     section: str = ""  # heading path inside the document, " / " between the levels
     document_id: str = ""  # the document that the passage was cut from; "" where it is its own
     offset: int = 0  # characters into the document's plain text where `text` begins
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what JSON can hold
 
     @property
     def model_text(self) -> str:
@@ -58,14 +59,22 @@ class Hit:
     relevance: float | None = None
     section: str = ""
     document_id: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    folded: tuple[str, ...] = ()  # ids of the near-duplicates that this hit stands for
+
+    @property
+    def document(self) -> str:
+        """The document that the passage belongs to: itself where it was not cut from one."""
+        return self.document_id or self.id
 
     def as_json(self) -> dict[str, Any]:
-        """The ten fields that `shortlist search --json` prints, in their documented order."""
+        """The fields that `shortlist search --json` prints, in their documented order."""
         names = (
             "rank id title text score score_kind retrieval_rank retrieval_score rerank_score "
-            "relevance"
+            "relevance section document_id metadata folded"
         )
-        return {name: getattr(self, name) for name in names.split()}
+        fields = {name: getattr(self, name) for name in names.split()}
+        return fields | {"metadata": dict(self.metadata), "folded": list(self.folded)}
 
 
 Qrels: TypeAlias = Mapping[str, Mapping[str, int]]

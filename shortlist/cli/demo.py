@@ -16,7 +16,8 @@ from shortlist.cli.evaluate import print_evaluation
 from shortlist.cli.index import build
 from shortlist.cli.options import Device
 from shortlist.cli.show import heading, indented, note, shortened, stdout
-from shortlist.data.qrels import read_qrels, read_queries
+from shortlist.data.qrels import read_qrels
+from shortlist.data.queries import read_queries
 from shortlist.errors import IndexFolderError, ModelError
 from shortlist.evaluation.evaluate import evaluate
 from shortlist.models.loading import cache_folder, sha256

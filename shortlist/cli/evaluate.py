@@ -16,7 +16,8 @@ from shortlist.cli.options import (
     NoRerank,
 )
 from shortlist.cli.show import note, print_json, table
-from shortlist.data.qrels import read_qrels, read_queries
+from shortlist.data.qrels import read_qrels
+from shortlist.data.queries import read_queries
 from shortlist.evaluation.compare import Interval
 from shortlist.evaluation.evaluate import Evaluation
 from shortlist.evaluation.evaluate import evaluate as evaluate_pipeline

@@ -9,7 +9,7 @@ import typer
 
 from shortlist.cli.options import CrossEncoderName, Device
 from shortlist.cli.show import note
-from shortlist.data.collections import Collection, load
+from shortlist.data.collections import Collection, Cutting, load
 from shortlist.models.bi_encoder import BiEncoder
 from shortlist.models.presets import DEFAULT_PRESET
 from shortlist.pipeline.index import refuse_to_replace
@@ -65,7 +65,7 @@ def build(
     device: str = "auto",
 ) -> RetrieveRerankPipeline:
     """Index a collection and say on stderr what was kept, dropped and cut."""
-    collection = load(source, count_tokens=model.count_tokens, max_tokens=model.max_tokens)
+    collection = load(source, Cutting(model.count_tokens, model.max_tokens))
 
     def described() -> dict[str, Any]:
         return _described(source, collection)

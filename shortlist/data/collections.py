@@ -1,102 +1,195 @@
-"""Whatever the user has -> passages: the one door to dumps, JSON lines, BEIR folders and notes."""
+"""Whatever the user has -> passages: the one door to dumps, tables, test collections, notes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from shortlist.data import streams
-from shortlist.data.jsonl import read_jsonl
+from shortlist.data import documents, hub, msmarco, quora, streams
+from shortlist.data.columns import Columns, read_passages
 from shortlist.data.ledger import Ledger
-from shortlist.data.notes import KINDS, Note, has_notes, read_note, read_notes
+from shortlist.data.notes import KINDS as NOTES
+from shortlist.data.notes import Note, has_notes, read_note, read_notes, sections_of_text
 from shortlist.data.paragraphs import TokenCounter, split
+from shortlist.data.rows import Row, kind_of, read_rows, rows_of
 from shortlist.data.wikipedia import read_articles
 from shortlist.data.wikitext import read_sections
-from shortlist.errors import DataError
+from shortlist.errors import DataError, MissingExtraError
 from shortlist.records import Passage
 
-_DUMPS = (".xml", ".xml.bz2", ".xml.gz")
-_JSONL = (".jsonl", ".jsonl.gz")
-_CORPUS = ("corpus.jsonl", "corpus.jsonl.gz")
-_READABLE = (
-    "a MediaWiki dump (.xml, .xml.bz2, .xml.gz), a .jsonl or .jsonl.gz file, a BEIR folder "
-    "(with corpus.jsonl), or a folder of .txt and .md files"
+READABLE = (
+    "a MediaWiki dump (.xml), a table (.jsonl, .csv, .tsv, .parquet), plain or as .gz, .bz2 or "
+    ".zst, a BEIR or MS MARCO folder, Quora's pairs of questions, a folder of texts (.txt, .md, "
+    ".html, .pdf, .docx, ...) or of tables, or a dataset (hf://NAMESPACE/NAME)"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How documents become passages; the counter and the limit are those of the model."""
+
+    count_tokens: TokenCounter
+    max_tokens: int  # of a passage as the model reads it, title included
+    overlap: int = 0  # tokens that two pieces of one paragraph share
+    cut_records: bool | None = None  # rows of tables too; None: where they are whole articles
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
     """Passages to be drawn once, in the order of the source; `ledger` fills while they are."""
 
-    kind: str  # "MediaWiki dump", "JSONL", "BEIR folder", "folder of texts" or "text file"
+    kind: str  # "MediaWiki dump", "JSONL", "BEIR folder", "folder of texts", ...
     passages: Iterator[Passage]
     ledger: Ledger
 
 
-def load(source: Path | str, *, count_tokens: TokenCounter, max_tokens: int) -> Collection:
+def load(source: Path | str, cutting: Cutting, columns: Columns | None = None) -> Collection:
     """Open a collection, by its name and what is in it; nothing much is read yet.
 
-    Dumps and texts are cut into passages that, as the model reads them, have at most `max_tokens`
-    tokens by `count_tokens`; the passages of JSON lines stay whole. Raises DataError here for a
-    source that cannot be any collection, and while drawing for what is wrong inside it.
+    Dumps, texts and the articles of `hf://` datasets are cut into passages that, as the model reads
+    them, have at most `cutting.max_tokens` tokens. The rows of tables stay whole, as judgements
+    name them, unless `cutting.cut_records` asks for it. Raises DataError here for a source that
+    cannot be any collection (MissingExtraError for one that needs an extra), and while drawing for
+    what is wrong inside it.
     """
+    reading = _Reading(cutting, columns or Columns(), Ledger())
+    if str(source).startswith(hub.PREFIX):
+        return reading.dataset(hub.HubSource.parse(str(source)))
     path = Path(source)
-    ledger = Ledger()
-    cutting = _Cutting(count_tokens, max_tokens, ledger)
-    if path.is_dir():
-        corpus = next((path / name for name in _CORPUS if (path / name).is_file()), None)
-        if corpus:
-            streams.check(corpus)
-            return Collection("BEIR folder", read_jsonl(corpus, ledger), ledger)
-        if not has_notes(path):
-            raise DataError(f"{path}: no file in this folder can be read; expected {_READABLE}")
-        return Collection("folder of texts", cutting.notes(read_notes(path, ledger)), ledger)
-    streams.check(path)
-    name = path.name.lower()
-    if name.endswith(_DUMPS):
-        return Collection("MediaWiki dump", cutting.articles(path), ledger)
-    if name.endswith(_JSONL):
-        return Collection("JSONL", read_jsonl(path, ledger), ledger)
-    if path.suffix.lower() in KINDS:
-        return Collection("text file", cutting.file(path), ledger)
-    raise DataError(f"{path}: unknown kind of file {path.suffix!r}; expected {_READABLE}")
+    collection = reading.folder(path) if path.is_dir() else reading.file(path)
+    if columns and columns != Columns() and not reading.has_columns:
+        raise DataError(f"{path}: a {collection.kind} has no columns; leave out --...-field")
+    return collection
 
 
-@dataclass(frozen=True, slots=True)
-class _Cutting:
-    """Documents -> passages, with what every document has in common."""
+def read_table(path: Path, ledger: Ledger, columns: Columns | None = None) -> Iterator[Passage]:
+    """Stream the passages of a `.jsonl`, `.csv`, `.tsv` or `.parquet` file, whole."""
+    return read_passages(partial(read_rows, path), columns or Columns(), ledger)
 
-    count_tokens: TokenCounter
-    max_tokens: int
-    ledger: Ledger
 
-    def articles(self, dump: Path) -> Iterator[Passage]:
+class _Reading:
+    """One call of `load`: what every reader is given."""
+
+    def __init__(self, cutting: Cutting, columns: Columns, ledger: Ledger) -> None:
+        self.cutting = cutting
+        self.columns = columns
+        self.ledger = ledger
+        self.has_columns = False
+
+    def folder(self, path: Path) -> Collection:
+        if corpus := streams.find(path, "corpus.jsonl"):
+            return self.table("BEIR folder", partial(read_rows, corpus), corpus)
+        if collection := streams.find(path, msmarco.COLLECTION):
+            rows = partial(msmarco.read_collection, collection)
+            return self.table("MS MARCO folder", rows, collection)
+        if pairs := streams.find(path, *quora.NAMES):
+            return self.file(pairs)
+        if hub.is_saved_dataset(path):
+            return self.dataset(hub.HubSource(str(path)))
+        if has_notes(path):
+            notes = self._notes(read_notes(path, self.ledger))
+            return Collection("folder of texts", notes, self.ledger)
+        tables = sorted(file for file in path.rglob("*") if file.is_file() and kind_of(file))
+        if tables:
+            return self.table("folder of tables", partial(rows_of, tables), *tables)
+        raise DataError(f"{path}: no file in this folder can be read; expected {READABLE}")
+
+    def file(self, path: Path) -> Collection:
+        if not path.exists():
+            raise DataError(f"{path}: no such file; check the spelling of the path")
+        name = streams.bare_name(path.name)
+        suffix = Path(name).suffix
+        if suffix in documents.KINDS:
+            if command := documents.missing_extra(suffix):
+                raise MissingExtraError(f"{path}: reading {suffix} files needs an extra: {command}")
+            return Collection("document", self._file(path), self.ledger)
+        streams.check(path)
+        if quora.is_pairs(path):
+            questions = quora.read_questions(path, self.ledger)
+            return Collection("Quora question pairs", questions, self.ledger)
+        if name == msmarco.COLLECTION:
+            rows = partial(msmarco.read_collection, path)
+            return self.table("MS MARCO collection", rows, path)
+        if kind := kind_of(path):
+            return self.table(kind, partial(read_rows, path), path)
+        if suffix == ".xml":
+            return Collection("MediaWiki dump", self._articles(path), self.ledger)
+        if suffix in NOTES and name == path.name.lower():
+            return Collection("text file", self._file(path), self.ledger)
+        raise DataError(f"{path}: unknown kind of file {path.suffix!r}; expected {READABLE}")
+
+    def table(
+        self, kind: str, rows: Callable[[], Iterator[Row]], *files: Path, cut: bool = False
+    ) -> Collection:
+        for file in files:
+            streams.check(file)
+        self.has_columns = True
+        passages = read_passages(rows, self.columns, self.ledger)
+        wanted = self.cutting.cut_records
+        if cut if wanted is None else wanted:
+            passages = self._cut_records(passages)
+        return Collection(kind, passages, self.ledger)
+
+    def dataset(self, source: hub.HubSource) -> Collection:
+        local = Path(source.name).exists()
+        return self.table(
+            f"dataset {source.name}", partial(hub.read_dataset, source), cut=not local
+        )
+
+    def _articles(self, dump: Path) -> Iterator[Passage]:
         for article in read_articles(dump, self.ledger):
             sections = read_sections(article.wikitext, self.ledger, namespaces=article.namespaces)
             yield from split(
                 article.id,
                 article.title,
                 sections,
-                count_tokens=self.count_tokens,
-                max_tokens=self.max_tokens,
+                count_tokens=self.cutting.count_tokens,
+                max_tokens=self.cutting.max_tokens,
+                overlap=self.cutting.overlap,
                 ledger=self.ledger,
             )
 
-    def notes(self, notes: Iterator[Note]) -> Iterator[Passage]:
+    def _notes(self, notes: Iterator[Note]) -> Iterator[Passage]:
         for note in notes:
             yield from split(
                 note.id,
                 note.title,
                 note.sections,
-                count_tokens=self.count_tokens,
-                max_tokens=self.max_tokens,
+                count_tokens=self.cutting.count_tokens,
+                max_tokens=self.cutting.max_tokens,
+                overlap=self.cutting.overlap,
                 ledger=self.ledger,
                 min_characters=1,  # nobody wants to miss a line of their own notes
                 mark="#",
             )
 
-    def file(self, path: Path) -> Iterator[Passage]:
+    def _file(self, path: Path) -> Iterator[Passage]:
         self.ledger.documents_are = "files"
         self.ledger.documents = 1
-        yield from self.notes(iter([read_note(path, path.name)]))
+        yield from self._notes(iter([read_note(path, path.name)]))
+
+    def _cut_records(self, records: Iterator[Passage]) -> Iterator[Passage]:
+        """Cut what is too long; a record that is one passage keeps its own id."""
+        self.ledger.documents_are = "records"
+        for record in records:
+            self.ledger.kept -= 1  # the pieces are counted
+            self.ledger.documents += 1
+            pieces = split(
+                record.id,
+                record.title,
+                sections_of_text(record.text),
+                count_tokens=self.cutting.count_tokens,
+                max_tokens=self.cutting.max_tokens,
+                overlap=self.cutting.overlap,
+                ledger=self.ledger,
+                min_characters=1,
+                mark="#",
+            )
+            if not pieces:  # nothing but a title
+                self.ledger.kept += 1
+                yield record
+            for piece in pieces:
+                identifier = record.id if len(pieces) == 1 else piece.id
+                yield replace(piece, id=identifier, metadata=record.metadata)

@@ -1,19 +1,20 @@
-"""A folder of plain texts and Markdown notes -> documents in sections."""
+"""A folder of texts, Markdown notes, HTML pages and office files -> documents in sections."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shortlist.data import streams
+from shortlist.data import documents, streams
 from shortlist.data.ledger import Ledger
 from shortlist.data.paragraphs import Section
-from shortlist.errors import DataError
+from shortlist.errors import DataError, MissingExtraError
 
-KINDS = frozenset({".txt", ".md", ".markdown"})
+_TEXTS = frozenset({".txt", ".md", ".markdown"})
+KINDS = _TEXTS | documents.KINDS
 LARGEST_NOTE = 64 << 20  # bytes; a note is read whole
 
 _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$")
@@ -31,20 +32,33 @@ class Note:
 
 
 def read_notes(folder: Path, ledger: Ledger) -> Iterator[Note]:
-    """Read the `.txt` and `.md` files below `folder` in the order of their paths.
+    """Read the texts and documents below `folder` in the order of their paths.
 
-    Hidden files and folders are passed over, other kinds of files counted by their suffix. Raises
-    DataError with file and line for what is no UTF-8 text.
+    Hidden files and folders are passed over, other kinds of files counted by their suffix. A
+    document that its extractor cannot read, or whose extractor is not installed, is counted and
+    warned of. Raises DataError with file and line for what is no UTF-8 text.
     """
     ledger.documents_are = "files"
     for path in _walk(folder):
-        if path.suffix.lower() not in KINDS:
-            ledger.drop(f"{path.suffix.lower()} files" if path.suffix else "files without a suffix")
+        suffix = path.suffix.lower()
+        if suffix not in KINDS:
+            ledger.drop(f"{suffix} files" if suffix else "files without a suffix")
         elif not path.stat().st_size:
             ledger.drop("empty files")
         else:
+            try:
+                note = read_note(path, path.relative_to(folder).as_posix())
+            except (DataError, MissingExtraError) as error:
+                if suffix in _TEXTS:
+                    raise
+                ledger.drop(f"{suffix} files that could not be read")
+                ledger.warn(str(error))
+                continue
+            if not note.sections:
+                ledger.drop("files without text")
+                continue
             ledger.documents += 1
-            yield read_note(path, path.relative_to(folder).as_posix())
+            yield note
 
 
 def has_notes(folder: Path) -> bool:
@@ -53,13 +67,24 @@ def has_notes(folder: Path) -> bool:
 
 
 def read_note(path: Path, note_id: str) -> Note:
-    """Read one file; the title is the first Markdown heading, else the name without suffix."""
+    """Read one file; the title is the document's own, else the name without suffix."""
+    suffix = path.suffix.lower()
+    if suffix in documents.KINDS:
+        title, text = documents.read_document(path)
+        note = _markdown(note_id, " ".join(title.split()), text.splitlines())
+        return note if note.title else replace(note, title=path.stem)
     if path.stat().st_size > LARGEST_NOTE:
         raise DataError(f"{path}: larger than {LARGEST_NOTE >> 20} MiB; split it, or use .jsonl")
     lines = [line for _, line in streams.lines(path)]
-    if path.suffix.lower() == ".txt":
-        return Note(note_id, path.stem, (Section("", tuple(_paragraphs(lines))),))
+    if suffix == ".txt":
+        return Note(note_id, path.stem, sections_of_text("\n".join(lines)))
     return _markdown(note_id, path.stem, _without_front_matter(lines))
+
+
+def sections_of_text(text: str) -> tuple[Section, ...]:
+    """Return a plain text as one section, whose paragraphs are parted by blank lines."""
+    paragraphs = tuple(_paragraphs(text.splitlines()))
+    return (Section("", paragraphs),) if paragraphs else ()
 
 
 def _walk(folder: Path) -> Iterator[Path]:

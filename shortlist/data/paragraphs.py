@@ -48,6 +48,7 @@ def split(
     *,
     count_tokens: TokenCounter,
     max_tokens: int,
+    overlap: int = 0,
     ledger: Ledger | None = None,
     min_characters: int = 40,
     mark: str = "-",
@@ -56,10 +57,17 @@ def split(
 
     A paragraph is a passage. Where `model_text` would have more than `max_tokens` tokens it is
     cut at sentence ends, a sentence at words, a word at characters, and nothing is lost; a title
-    that takes more than half of `max_tokens` is cut short. Paragraphs of fewer than
-    `min_characters` are left out and counted in `ledger`. Raises UsageError where `max_tokens`
-    leaves no room for a single character.
+    that takes more than half of `max_tokens` is cut short. A passage that goes on with a paragraph
+    that was cut begins with the last sentences (or words) before it, up to `overlap` tokens.
+    Paragraphs of fewer than `min_characters` are left out and counted in `ledger`. Raises
+    UsageError where `max_tokens` leaves no room for a single character, or `overlap` is above a
+    quarter of it.
     """
+    if not 0 <= overlap <= max_tokens // 4:
+        raise UsageError(
+            f"overlap={overlap}: expected 0 to {max_tokens // 4}, a quarter of the {max_tokens} "
+            "tokens of a passage"
+        )
     ledger = ledger if ledger is not None else Ledger()
     plain = plain_text(sections)
     kept, starts = _places(sections, min_characters)
@@ -68,7 +76,7 @@ def split(
     short_title = _fitting_title(title, count_tokens, max_tokens // 2)
     if kept and short_title != title:
         ledger.note("titles cut short to leave room for text")
-    spans = _Cutter(plain, short_title, count_tokens, max_tokens).cut(kept)
+    spans = _Cutter(plain, short_title, count_tokens, max_tokens, overlap).cut(kept)
     ledger.kept += len(spans)
     return [
         Passage(
@@ -131,11 +139,15 @@ class _Cutter:
     apart. Pieces that come out too long are halved.
     """
 
-    def __init__(self, plain: str, title: str, count_tokens: TokenCounter, max_tokens: int) -> None:
+    def __init__(
+        self, plain: str, title: str, count_tokens: TokenCounter, max_tokens: int, overlap: int
+    ) -> None:
         self.plain = plain
         self.title = title
         self.count_tokens = count_tokens
-        self.max_tokens = max_tokens
+        self.whole_tokens = max_tokens  # of a paragraph that need not be cut
+        self.max_tokens = max_tokens - overlap  # of the pieces of one that must be
+        self.overlap = overlap
 
     def cut(self, spans: list[_Span]) -> list[_Span]:
         """Return spans in the order of the text that cover all of `spans`, blanks aside."""
@@ -143,22 +155,43 @@ class _Cutter:
         pieces = [_Piece((span,), level=0) for span in spans]
         while pieces:
             too_long: list[_Piece] = []
-            for piece, fits in zip(pieces, self._fit([p.span for p in pieces]), strict=True):
+            limit = self.max_tokens if pieces[0].level else self.whole_tokens
+            fit = self._fit([piece.span for piece in pieces], limit)
+            for piece, fits in zip(pieces, fit, strict=True):
                 if fits:
                     done.append(piece.span)
                 else:
                     too_long.append(piece)
             pieces = [part for piece in too_long for part in self._divided(piece)]
-        return sorted(done)
+        done.sort()
+        return self._overlapped(done, spans) if self.overlap else done
 
-    def _fit(self, spans: list[_Span]) -> list[bool]:
-        most = _CERTAINLY_TOO_LONG * self.max_tokens
+    def _overlapped(self, pieces: list[_Span], paragraphs: list[_Span]) -> list[_Span]:
+        """Let each piece that goes on with a paragraph begin with the end of what is before it."""
+        begins = [start for start, _ in paragraphs]
+        return [
+            (self._earlier(begins[bisect_right(begins, start) - 1], start, end), end)
+            for start, end in pieces
+        ]
+
+    def _earlier(self, paragraph: int, start: int, end: int) -> int:
+        special = self._count([""])[0]
+        for level in (1, 2):  # whole sentences if one is short enough, else words
+            units = [a for a, b in self._units(paragraph, start, level) if b <= start]
+            tails = self._count([self.plain[a:start] for a in units[-self.overlap :]])
+            for a, tokens in zip(units[-self.overlap :], tails, strict=True):
+                if tokens - special <= self.overlap and self._fit([(a, end)], self.whole_tokens)[0]:
+                    return a
+        return start
+
+    def _fit(self, spans: list[_Span], limit: int) -> list[bool]:
+        most = _CERTAINLY_TOO_LONG * limit
         checked = [i for i, (start, end) in enumerate(spans) if end - start <= max(most, 1)]
         front = f"{self.title} " if self.title else ""
         counts = self._count([front + self.plain[slice(*spans[i])] for i in checked])
         fits = [False] * len(spans)
         for i, count in zip(checked, counts, strict=True):
-            fits[i] = count <= self.max_tokens
+            fits[i] = count <= limit
         return fits
 
     def _divided(self, piece: _Piece) -> list[_Piece]:

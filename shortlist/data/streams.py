@@ -33,8 +33,9 @@ _ARCHIVES = {
     b"7z\xbc\xaf\x27\x1c": "7z",
     b"Rar!": "rar",
     b"\xfd7zXZ\x00": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
 }
+_ZSTD = b"\x28\xb5\x2f\xfd"
+COMPRESSED = (".gz", ".bz2", ".zst")  # endings of names that may follow the kind's own
 _TAR_MAGIC = slice(257, 262)
 
 
@@ -80,10 +81,11 @@ def chunks(path: Path) -> Iterator[bytes]:
         while True:
             try:
                 chunk = stream.read1(CHUNK)  # type: ignore[attr-defined]  # BinaryIO leaves it out
-            except EOFError:
-                message = f"{path}: the compressed file ends in the middle, after {total:,} bytes"
-                raise CutOffError(f"{message} of content; download it again") from None
-            except (OSError, zlib.error) as error:
+            except (EOFError, OSError, zlib.error) as error:
+                if isinstance(error, EOFError) or "Truncated" in str(error):  # as Arrow says it
+                    message = f"{path}: the compressed file ends in the middle"
+                    message = f"{message}, after {total:,} bytes of content; download it again"
+                    raise CutOffError(message) from None
                 message = f"{path}: damaged after {total:,} bytes of content ({error})"
                 raise DataError(f"{message}; download it again") from error
             if not chunk:
@@ -110,6 +112,34 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
         if "\0" in text:
             raise DataError(f"{path}:{number}: expected text, got a binary file (a NUL byte)")
         yield number, text
+
+
+def records(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a text file that are not blank; at least one, or DataError."""
+    check(path)
+    empty = True
+    for number, text in lines(path):
+        if text.strip():
+            empty = False
+            yield number, text
+    if empty:
+        raise DataError(f"{path}:1: the file is empty; expected one record a line")
+
+
+def bare_name(name: str) -> str:
+    """Return a file's name in lower case, without the ending of a compression.
+
+    >>> bare_name("Corpus.JSONL.gz")
+    'corpus.jsonl'
+    """
+    name = name.lower()
+    return next((name.removesuffix(end) for end in COMPRESSED if name.endswith(end)), name)
+
+
+def find(folder: Path, *names: str) -> Path | None:
+    """Return the first of the files that is in a folder, plain or compressed."""
+    candidates = (folder / (name + end) for name in names for end in ("", *COMPRESSED))
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _byte_lines(path: Path) -> Iterator[bytes]:
@@ -144,4 +174,9 @@ def _decompressed(raw: BinaryIO, head: bytes) -> BinaryIO:
         return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]
     if head.startswith(b"BZh"):
         return bz2.BZ2File(raw)  # type: ignore[return-value]
+    if head.startswith(_ZSTD):
+        import pyarrow as pa
+
+        stream: BinaryIO = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
+        return stream
     return raw

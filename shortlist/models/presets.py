@@ -66,6 +66,7 @@ class Preset:
     query_prompt: str = ""
     passage_prompt: str = ""
     fusion: Fusion = field(default_factory=Fusion)
+    languages: frozenset[str] = frozenset({"en"})  # ISO 639 codes; empty: too many to list
 
 
 DEFAULT_PRESET = "minilm"
@@ -113,6 +114,7 @@ PRESETS: dict[str, Preset] = {
             cross_encoder=None,
             note="duplicate questions in many languages; from the hub",
             licence="Apache-2.0",
+            languages=frozenset(),
         ),
         Preset(
             name="e5-small",
@@ -138,6 +140,12 @@ def preset(name: str) -> Preset:
         known = "; ".join(f"{p.name} ({p.task}: {p.note})" for p in PRESETS.values())
         raise UsageError(f"unknown preset {name!r}; choose one of: {known}")
     return PRESETS[name]
+
+
+def languages_of(bi_encoder: str) -> frozenset[str]:
+    """The languages that a bi-encoder was trained on; empty where the table does not know."""
+    rows = (row for row in PRESETS.values() if row.bi_encoder == bi_encoder)
+    return next((row.languages for row in rows), frozenset())
 
 
 def fusion_for(bi_encoder: str, cross_encoder: str) -> Fusion:

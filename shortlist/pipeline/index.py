@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from shortlist.data.ids import SeenIds
 from shortlist.errors import DamagedIndexError, DataError, IndexFolderError, IndexWriteError
 from shortlist.pipeline.layout import (
     MANIFEST,
@@ -40,6 +41,7 @@ SCHEMA = pa.schema(
         ("section", pa.string()),
         ("document_id", pa.string()),
         ("offset", pa.int64()),
+        ("metadata", pa.string()),  # JSON, "" where there is none
     ]
 )
 
@@ -69,7 +71,7 @@ class IndexWriter:
         self._draft.chmod(0o777 & ~_umask())  # mkdtemp makes folders that only their owner reads
         self._passages: list[Passage] = []
         self._embeddings: list[FloatArray] = []
-        self._ids: set[bytes] = set()
+        self._ids = SeenIds()
 
     def __enter__(self) -> IndexWriter:
         return self
@@ -105,7 +107,7 @@ class IndexWriter:
             raise DataError(f"the embedding of passage number {first + row} is all zeros")
         for number, passage in enumerate(passages, first):
             self._claim(passage.id, number)
-        self._passages += passages
+            self._passages.append(passage)
         self._embeddings.append(embeddings)
         while len(self._passages) >= ROWS_PER_SEGMENT:
             self._write_segment(ROWS_PER_SEGMENT)
@@ -113,14 +115,26 @@ class IndexWriter:
     def _claim(self, passage_id: str, number: int) -> None:
         if not passage_id:
             raise DataError(f"passage number {number} has an empty id; give every passage one")
-        # 8 bytes of hash: one false alarm is expected among several billion ids
-        digest = blake2b(passage_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        if digest in self._ids:
+        if self._ids.add(passage_id):
+            return
+        first = self._number_of(passage_id)
+        if first is not None:  # None: two ids share a hash, and nothing is wrong
             raise DataError(
-                f"the id {passage_id!r} of passage number {number} is that of an earlier passage; "
-                "ids must be unique"
+                f"the id {passage_id!r} of passage number {number} is that of passage number "
+                f"{first}; ids must be unique"
             )
-        self._ids.add(digest)
+
+    def _number_of(self, passage_id: str) -> int | None:
+        """Where a passage was written; it reads everything, once something is wrong."""
+        number = 0
+        for segment in self.manifest.segments:
+            table = _read_passages(self._draft / segment.passages.name)
+            ids: list[str] = table.column("id").to_pylist()
+            if passage_id in ids:
+                return number + ids.index(passage_id)
+            number += segment.rows
+        waiting = (i for i, p in enumerate(self._passages, number) if p.id == passage_id)
+        return next(waiting, None)
 
     def _write_segment(self, rows: int) -> None:
         number = len(self.manifest.segments) + 1
@@ -203,15 +217,29 @@ def _umask() -> int:
 
 
 def _write_passages(path: Path, passages: Sequence[Passage]) -> None:
-    columns = [[getattr(passage, name) for passage in passages] for name in SCHEMA.names]
-    for number in (0, 1, 2, 3, 4):  # a lone surrogate is no UTF-8: it becomes "?"
-        columns[number] = [t.encode("utf-8", "replace").decode("utf-8") for t in columns[number]]
+    columns = [[_cell(passage, name) for passage in passages] for name in SCHEMA.names]
     table = pa.table(columns, schema=SCHEMA)
     with path.open("wb") as file:
         with pa.ipc.new_file(file, SCHEMA) as writer:
             writer.write_table(table, max_chunksize=len(passages))
         file.flush()
         os.fsync(file.fileno())
+
+
+def _cell(passage: Passage, column: str) -> Any:
+    value = getattr(passage, column)
+    if column == "metadata":
+        return json.dumps(dict(value), ensure_ascii=True, allow_nan=False) if value else ""
+    # a lone surrogate is no UTF-8: it becomes "?"
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+
+
+def _passage(row: dict[str, Any]) -> Passage:
+    return Passage(**row | {"metadata": json.loads(row["metadata"]) if row["metadata"] else {}})
+
+
+def _read_passages(path: Path) -> Any:
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
 def _arrow(rows: Int64Array) -> Any:
@@ -251,7 +279,7 @@ class Index:
             places = np.flatnonzero(homes == number)
             taken = self._tables[number].take(_arrow(rows[places] - self._starts[number]))
             for place, row in zip(places, taken.to_pylist(), strict=True):
-                found[place] = Passage(**row)
+                found[place] = _passage(row)
         return [passage for passage in found if passage is not None]
 
     def ids(self) -> set[str]:
@@ -301,7 +329,7 @@ class Index:
     def _map_passages(self, segment: SegmentRecord) -> Any:
         path = self.path / segment.passages.name
         try:
-            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            table = _read_passages(path)
         except (OSError, pa.ArrowException) as error:
             raise DamagedIndexError(f"{path}: {error}; build the index again") from error
         if table.schema != SCHEMA or table.num_rows != segment.rows:

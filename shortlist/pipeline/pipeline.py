@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -319,6 +320,7 @@ def _as_passages(passages: Iterable[str | Passage]) -> Iterator[Passage]:
         if isinstance(item, Passage):
             if not (isinstance(item.id, str) and isinstance(item.text, str)):
                 raise UsageError(f"passage number {number}: id and text must be texts, got {item}")
+            _check_metadata(item, number)
             yield item
         elif isinstance(item, str):
             yield Passage(id=str(number), text=item)
@@ -326,6 +328,16 @@ def _as_passages(passages: Iterable[str | Passage]) -> Iterator[Passage]:
             raise UsageError(
                 f"passage number {number} is a {type(item).__name__}; expected a text or a Passage"
             )
+
+
+def _check_metadata(passage: Passage, number: int) -> None:
+    if passage.metadata:
+        try:
+            json.dumps(dict(passage.metadata), allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UsageError(
+                f"passage number {number}: its metadata must be what JSON can hold ({error})"
+            ) from error
 
 
 def _check_search(queries: Sequence[str], top_k: int, depth: int) -> None:

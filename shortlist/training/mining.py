@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from shortlist.data.jsonl import read_jsonl
+from shortlist.data.collections import read_table
 from shortlist.data.ledger import Ledger
-from shortlist.data.qrels import read_qrels, read_queries
+from shortlist.data.qrels import read_qrels
+from shortlist.data.queries import read_queries
 from shortlist.errors import DataError
 from shortlist.models.bi_encoder import BiEncoder
 from shortlist.pipeline.topk import exact_top_k
@@ -142,7 +143,7 @@ def mine(
 
 
 def _passages(folder: Path) -> Iterator[Passage]:
-    return read_jsonl(folder / "corpus.jsonl", Ledger())
+    return read_table(folder / "corpus.jsonl", Ledger())
 
 
 def _candidates(

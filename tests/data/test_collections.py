@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shortlist.data.collections import Collection, load
+from shortlist.data.collections import Collection, Cutting, load
 from shortlist.errors import DataError
 from shortlist.records import Passage
 
@@ -20,7 +20,7 @@ def count_words(texts: list[str]) -> list[int]:
 
 
 def opened(source: Path | str, max_tokens: int = 50) -> Collection:
-    return load(source, count_tokens=count_words, max_tokens=max_tokens)
+    return load(source, Cutting(count_words, max_tokens))
 
 
 def drawn(source: Path | str, max_tokens: int = 50) -> tuple[list[Passage], str]:
@@ -75,17 +75,18 @@ def test_jsonl_keeps_its_ids_and_is_not_cut(tmp_path: Path) -> None:
         {"_id": "b", "title": "Only a title", "text": ""},
         {"_id": "c", "title": "", "text": " "},
         {"_id": "d", "title": None, "text": "No title"},
+        {"_id": "e", "text": None},
     )
     path.write_text("\ufeff" + path.read_text().replace("\n", "\r\n\r\n"), encoding="utf-8")
     passages, summary = drawn(path)
     assert passages == [
-        Passage("a", "one", "T"),
+        Passage("a", "one", "T", metadata={"metadata": {"x": 1}}),
         Passage("7", long),
         Passage("b", "", "Only a title"),
         Passage("d", "No title"),
     ]
     assert opened(path).kind == "JSONL"
-    assert summary == "4 passages; dropped 1 passage without text and title"
+    assert summary == "4 passages; dropped 2 passages without text and title"
 
 
 def test_jsonl_may_be_compressed(tmp_path: Path) -> None:
@@ -120,20 +121,19 @@ def test_half_characters_do_not_get_into_the_index(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "match"),
     [
-        (b'{"id": "b", "text": ', r"c\.jsonl:3: not JSON .*expected .*_id"),
+        (b'{"id": "b", "text": ', r"c\.jsonl:3: expected .*_id.*not JSON"),
         (b"[1, 2]", r"c\.jsonl:3: expected \{.*got '\[1, 2\]'"),
         (b'"text"', r"c\.jsonl:3: expected"),
-        (b'{"id": "b", "title": "t"}', r"c\.jsonl:3: no 'text'.*got the keys \['id', 'title'\]"),
-        (b'{"id": "b", "text": null}', r"c\.jsonl:3: no 'text'"),
+        (b'{"id": "b", "title": "t"}', r"c\.jsonl:3: no 'text'.*there are: 'id', 'title'"),
         (b'{"id": "b", "text": 5}', r"c\.jsonl:3: expected 'text' to be a string, got 5"),
         (b'{"id": "b", "text": "x", "title": ["t"]}', r"c\.jsonl:3: expected 'title' to be a str"),
         (b'{"id": ["b"], "text": "x"}', r"c\.jsonl:3: expected an id that is a string"),
         (b'{"id": true, "text": "x"}', r"c\.jsonl:3: expected an id that is a string"),
         (b'{"id": "a\\tb", "text": "x"}', r"c\.jsonl:3: expected an id of printable"),
-        (b'{"id": "a", "text": "x"}', r"c\.jsonl:3: the id 'a' stands already on line 1"),
+        (b'{"id": "a", "text": "x"}', r"c\.jsonl:3: the id 'a' stands already at .*c\.jsonl:1;"),
         (b'{"id": "b", "text": "\xe4"}', r"c\.jsonl:3: not UTF-8 \(byte 0xe4 at column 22\)"),
         (b"PK\0\0\0", r"c\.jsonl:3: expected text, got a binary file"),
-        (b"[" * 100_000, r"c\.jsonl:3: not JSON"),
+        (b"[" * 100_000, r"c\.jsonl:3: .*not JSON"),
     ],
 )
 def test_bad_lines_are_named(tmp_path: Path, line: bytes, match: str) -> None:
@@ -214,7 +214,8 @@ def test_a_folder_of_notes(tmp_path: Path) -> None:
     assert max(count_words([p.model_text for p in passages])) <= 50
     assert len([p for p in rest if p.document_id == "a.txt"]) == 3
     assert summary == (
-        "10 passages from 2 files; dropped 1 .pdf file, 1 empty file, 1 file without a suffix"
+        "10 passages from 2 files; dropped 1 .pdf file that could not be read, 1 empty file, "
+        "1 file without a suffix; 1 warning"
     )
 
 
@@ -246,9 +247,9 @@ def test_sources_that_cannot_be_collections(tmp_path: Path) -> None:
         opened(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"no file in this folder can be read; expected a Media"):
         opened(tmp_path)
-    (tmp_path / "x.docx").write_text("?")
-    with pytest.raises(DataError, match=r"x\.docx: unknown kind of file '\.docx'; expected a Med"):
-        opened(tmp_path / "x.docx")
+    (tmp_path / "x.doc").write_text("?")
+    with pytest.raises(DataError, match=r"x\.doc: unknown kind of file '\.doc'; expected a Med"):
+        opened(tmp_path / "x.doc")
     (tmp_path / "x.jsonl").write_text("")
     with pytest.raises(DataError, match=r"x\.jsonl: the file is empty"):
         opened(tmp_path / "x.jsonl")

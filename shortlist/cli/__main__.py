@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import shortlist
-from shortlist.cli import ask, demo, evaluate, index, info, search, train
+from shortlist.cli import ask, demo, encode, evaluate, index, info, rerank, search, sync, train
 from shortlist.errors import ShortlistError
 
 INTERRUPTED = 130
@@ -30,6 +30,9 @@ app.command("index")(index.index)
 app.command("search")(search.search)
 app.command("ask")(ask.ask)
 app.command("demo")(demo.demo)
+app.command("sync")(sync.sync)
+app.command("rerank")(rerank.rerank)
+app.command("encode")(encode.encode)
 app.command("evaluate")(evaluate.evaluate)
 app.command("info")(info.info)
 app.add_typer(train.app, name="train")

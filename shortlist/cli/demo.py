@@ -26,8 +26,8 @@ from shortlist.pipeline.pipeline import (
     DEFAULT_DEPTH,
     DEFAULT_TOP_K,
     RetrieveRerankPipeline,
-    load_bi_encoder,
 )
+from shortlist.pipeline.stages import load_bi_encoder
 
 QUESTIONS_SHOWN = 5
 DEPTH_MEASURED = 20  # of 64 questions: a third less to wait for than with the default depth
@@ -73,7 +73,7 @@ def _pipeline(dump: Path, place: Path | None, device: str) -> RetrieveRerankPipe
                 raise
             note(f"the demo's index is made again: {error}")
     note(f"indexing the sample encyclopedia into {index} ...")
-    return build(dump, index, model=model, overwrite=place is None, device=device)
+    return build(str(dump), index, model=model, overwrite=place is None, device=device)
 
 
 def _show_both_stages(

@@ -3,36 +3,61 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from shortlist.cli.options import CrossEncoderName, Device
+from shortlist.cli.options import (
+    BiEncoderName,
+    CrossEncoderName,
+    CutRecords,
+    Device,
+    IdField,
+    Overlap,
+    PassageTokens,
+    PresetName,
+    TextField,
+    TitleField,
+)
+from shortlist.cli.reading import Reading, ReadingOptions, report_cuts
 from shortlist.cli.show import note
-from shortlist.data.collections import Collection, Cutting, load
+from shortlist.errors import UsageError
 from shortlist.models.bi_encoder import BiEncoder
 from shortlist.models.presets import DEFAULT_PRESET
 from shortlist.pipeline.index import refuse_to_replace
-from shortlist.pipeline.pipeline import RetrieveRerankPipeline, load_bi_encoder
+from shortlist.pipeline.pipeline import RetrieveRerankPipeline
+from shortlist.pipeline.stages import NO_MODEL, load_bi_encoder
+from shortlist.pipeline.vectors import OwnVectors, read_vectors
+from shortlist.records import Passage
 
 
 def index(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The index folder to make.")],
     source: Annotated[
-        Path,
+        str | None,
         typer.Argument(
             metavar="SOURCE",
-            help="A MediaWiki dump (.xml, .xml.bz2, .xml.gz), a .jsonl file, a BEIR folder, or a "
-            "folder of .txt and .md notes.",
+            help="A MediaWiki dump, a .jsonl, .csv, .tsv or .parquet table, a BEIR or MS MARCO "
+            "folder, Quora's pairs, a folder of notes (.txt, .md, .html, .pdf, ...), or "
+            "hf://NAMESPACE/NAME.",
         ),
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The index folder to make.")],
-    preset: Annotated[
-        str, typer.Option("--preset", help="Which models, by the kind of task.")
-    ] = DEFAULT_PRESET,
-    bi_encoder: Annotated[
-        str | None, typer.Option("--bi-encoder", help="Another first stage: a name or a folder.")
     ] = None,
+    preset: PresetName = DEFAULT_PRESET,
+    bi_encoder: BiEncoderName = None,
     cross_encoder: CrossEncoderName = None,
+    id_field: IdField = None,
+    title_field: TitleField = None,
+    text_field: TextField = None,
+    passage_tokens: PassageTokens = None,
+    overlap: Overlap = 0,
+    cut_records: CutRecords = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option("--embeddings", help="Your own vectors, .npy [n, dim], of that bi-encoder."),
+    ] = None,
+    ids: Annotated[
+        Path | None, typer.Option("--ids", help="The passage id of each of their rows, one a line.")
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an index that is there already.")
     ] = False,
@@ -42,66 +67,87 @@ def index(
 
     Example: shortlist index my-notes/ -o notes.idx
     """
+    options = ReadingOptions(
+        id_field, title_field, text_field, passage_tokens, overlap, cut_records
+    )
+    if source is None and (embeddings is None or ids is None):
+        raise UsageError("what to index? Give a SOURCE, or --embeddings with --ids")
+    if ids is not None and embeddings is None:
+        raise UsageError("--ids names the rows of --embeddings; give both")
     refuse_to_replace(output, overwrite)  # before the models are loaded
+    vectors = read_vectors(embeddings, ids) if embeddings else None
+    model = load_bi_encoder(preset, bi_encoder, device=device)
+    if source is None and vectors is not None:
+        _index_vectors(vectors, output, model, preset, overwrite=overwrite, device=device)
+        return
     build(
-        source,
+        str(source),
         output,
         preset=preset,
-        model=load_bi_encoder(preset, bi_encoder, device=device),
+        model=model,
         cross_encoder=cross_encoder,
+        options=options,
+        vectors=vectors,
         overwrite=overwrite,
         device=device,
     )
 
 
 def build(
-    source: Path,
+    source: str,
     output: Path,
     *,
     model: BiEncoder,
     preset: str = DEFAULT_PRESET,
     cross_encoder: str | None = None,
+    options: ReadingOptions | None = None,
+    vectors: OwnVectors | None = None,
     overwrite: bool = False,
     device: str = "auto",
 ) -> RetrieveRerankPipeline:
     """Index a collection and say on stderr what was kept, dropped and cut."""
-    collection = load(source, Cutting(model.count_tokens, model.max_tokens))
-
-    def described() -> dict[str, Any]:
-        return _described(source, collection)
-
+    reading = Reading(source, model, options or ReadingOptions())
     pipeline = RetrieveRerankPipeline.build(
-        collection.passages,
+        reading.passages(),
         output,
         preset=preset,
         bi_encoder=model,
         cross_encoder=cross_encoder,
+        embeddings=vectors.embeddings if vectors else None,
+        ids=list(vectors.rows) if vectors and vectors.rows is not None else None,
         overwrite=overwrite,
-        source=described,
+        source=reading.described,
         device=device,
         progress=None,
     )
-    for warning in collection.ledger.warnings:
-        note(f"warning: {warning}")
-    note(f"{collection.kind}: {collection.ledger.summary()}")
+    reading.report()
     manifest = pipeline.index.manifest
-    if manifest.cut_passages:
-        note(
-            f"{manifest.cut_passages} passages are longer than the {model.max_tokens} tokens that "
-            f"{model.name} reads; {manifest.cut_tokens} tokens of them cannot be found"
-        )
+    report_cuts(model, manifest.cut_passages, manifest.cut_tokens)
     note(f"index: {output} ({pipeline.index.size() / 1e6:.1f} MB)")
     return pipeline
 
 
-def _described(source: Path, collection: Collection) -> dict[str, Any]:
-    ledger = collection.ledger
-    return {
-        "name": source.name,
-        "kind": collection.kind,
-        "passages": ledger.kept,
-        "documents": ledger.documents,
-        "dropped": dict(ledger.dropped),
-        "noted": dict(ledger.noted),
-        "warnings": ledger.warnings,
-    }
+def _index_vectors(
+    vectors: OwnVectors,
+    output: Path,
+    model: BiEncoder,
+    preset: str,
+    *,
+    overwrite: bool,
+    device: str,
+) -> None:
+    """Index vectors without texts: searches answer with ids, and nothing can be reranked."""
+    names = list(vectors.rows or ())
+    pipeline = RetrieveRerankPipeline.build(
+        (Passage(id=name, text="") for name in names),
+        output,
+        preset=preset,
+        bi_encoder=model,
+        cross_encoder=NO_MODEL,
+        embeddings=vectors.embeddings,
+        overwrite=overwrite,
+        device=device,
+        progress=None,
+    )
+    note(f"{len(names):,} vectors without texts: searches answer with ids, without reranking")
+    note(f"index: {output} ({pipeline.index.size() / 1e6:.1f} MB)")

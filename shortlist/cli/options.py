@@ -8,6 +8,14 @@ from typing import Annotated
 import typer
 
 IndexArgument = Annotated[Path, typer.Argument(metavar="INDEX", help="The index folder.")]
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A MediaWiki dump, a .jsonl, .csv, .tsv or .parquet table, a BEIR or MS MARCO folder, "
+        "a folder of notes, or hf://NAMESPACE/NAME.",
+    ),
+]
 TopK = Annotated[int, typer.Option("-k", "--top-k", help="Passages to show.")]
 Depth = Annotated[int, typer.Option("--depth", help="Candidates that the cross-encoder rescores.")]
 NoRerank = Annotated[bool, typer.Option("--no-rerank", help="The first stage alone.")]
@@ -16,7 +24,36 @@ Device = Annotated[
     str,
     typer.Option("--device", help="auto, cpu, torch-cpu, cuda, cuda:1, mps.", show_default=True),
 ]
+PresetName = Annotated[str, typer.Option("--preset", help="Which models, by the kind of task.")]
+BiEncoderName = Annotated[
+    str | None, typer.Option("--bi-encoder", help="Another first stage: a name or a folder.")
+]
 CrossEncoderName = Annotated[
     str | None,
     typer.Option("--cross-encoder", help='Another second stage: a name, a folder, or "none".'),
+]
+IdField = Annotated[
+    str | None, typer.Option("--id-field", help="The column of a table that holds the ids.")
+]
+TitleField = Annotated[str | None, typer.Option("--title-field", help="... that holds titles.")]
+TextField = Annotated[str | None, typer.Option("--text-field", help="... that holds the texts.")]
+PassageTokens = Annotated[
+    int | None,
+    typer.Option("--passage-tokens", help="Cut texts into passages shorter than the model reads."),
+]
+Overlap = Annotated[
+    int, typer.Option("--overlap", help="Tokens that two pieces of one paragraph share.")
+]
+CutRecords = Annotated[
+    bool | None,
+    typer.Option(
+        "--cut-records/--whole-records",
+        help="Cut long rows of a table, too; by default only those of hf:// datasets.",
+    ),
+]
+GroupBy = Annotated[
+    str | None, typer.Option("--group-by", help='"document": the best passage of each document.')
+]
+FoldDuplicates = Annotated[
+    bool, typer.Option("--fold-duplicates", help="Show one of several nearly equal passages.")
 ]

@@ -1,43 +1,121 @@
-"""`shortlist search`: one question, the best passages."""
+"""`shortlist search`: one question and the best passages, or a file of questions and a run."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from tqdm import tqdm
 
 from shortlist.cli.options import (
     AsJson,
     CrossEncoderName,
     Depth,
     Device,
+    FoldDuplicates,
+    GroupBy,
     IndexArgument,
     NoRerank,
-    TopK,
 )
-from shortlist.cli.show import print_hits, print_json
+from shortlist.cli.show import note, print_hits, print_json
+from shortlist.data.atomic import written
+from shortlist.data.queries import read_queries
+from shortlist.data.runs import write_run
+from shortlist.errors import UsageError
+from shortlist.pipeline.batch import run_scores, search_all
 from shortlist.pipeline.pipeline import DEFAULT_DEPTH, DEFAULT_TOP_K, RetrieveRerankPipeline
+from shortlist.records import Hit
+
+RUN_TOP_K = 100  # of each query of a file
 
 
 def search(
     index: IndexArgument,
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.")],
-    top_k: TopK = DEFAULT_TOP_K,
+    query: Annotated[
+        str | None, typer.Argument(metavar="[QUERY]", help="What to look for.", show_default=False)
+    ] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            "-k",
+            "--top-k",
+            help=f"Passages for each query: {DEFAULT_TOP_K}, or {RUN_TOP_K} in a run.",
+        ),
+    ] = None,
     depth: Depth = DEFAULT_DEPTH,
+    queries: Annotated[
+        Path | None, typer.Option("--queries", help="Many queries: .jsonl, or .tsv with id, text.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="A TREC run; with --json the hits as JSON lines."),
+    ] = None,
+    run_tag: Annotated[str, typer.Option("--runtag", help="The name in a run.")] = "shortlist",
+    group_by: GroupBy = None,
+    fold_duplicates: FoldDuplicates = False,
     no_rerank: NoRerank = False,
     as_json: AsJson = False,
     cross_encoder: CrossEncoderName = None,
     device: Device = "auto",
 ) -> None:
-    """Show the best passages for a question.
+    """Show the best passages for a question, or write a run for a file of them.
 
     Example: shortlist search notes.idx "how do plants make food?"
+
+    Example: shortlist search notes.idx --queries queries.jsonl -o run.trec
     """
+    if (query is None) == (queries is None):
+        raise UsageError("give one QUERY, or a file of them with --queries")
+    if (queries is None) != (output is None):
+        raise UsageError("--queries and -o belong together: where from, and where to")
+    questions = read_queries(queries) if queries else {}
     pipeline = RetrieveRerankPipeline.open(
         index, cross_encoder="none" if no_rerank else cross_encoder, device=device, progress=None
     )
-    hits = pipeline.search(query, top_k=top_k, depth=depth)
-    if as_json:
-        print_json([hit.as_json() for hit in hits])
-    else:
-        print_hits(hits)
+    if output is None:
+        hits = pipeline.search(
+            query or "",
+            top_k=DEFAULT_TOP_K if top_k is None else top_k,
+            depth=depth,
+            group_by=group_by,
+            fold_duplicates=fold_duplicates,
+        )
+        if as_json:
+            print_json([hit.as_json() for hit in hits])
+        else:
+            print_hits(hits)
+        return
+    pipeline.show_progress(False)  # there is one bar over all queries
+    with tqdm(total=len(questions), desc="searching", unit=" queries", disable=None) as bar:
+        answers = search_all(
+            pipeline,
+            questions,
+            top_k=RUN_TOP_K if top_k is None else top_k,
+            depth=depth,
+            group_by=group_by,
+            fold_duplicates=fold_duplicates,
+            on_queries=bar.update,
+        )
+        if as_json:
+            _write_json_lines(answers, questions, output)
+        else:
+            by_document = group_by is not None
+            scores = ((q, run_scores(hits, by_document=by_document)) for q, hits in answers)
+            write_run(scores, output, run_tag)
+    note(f"{len(questions):,} queries: {output}")
+
+
+def _write_json_lines(
+    answers: Iterator[tuple[str, list[Hit]]], questions: dict[str, str], output: Path
+) -> None:
+    with written(output) as stream:
+        for query_id, hits in answers:
+            row = {
+                "query_id": query_id,
+                "query": questions[query_id],
+                "hits": [hit.as_json() for hit in hits],
+            }
+            stream.write((json.dumps(row, allow_nan=False) + "\n").encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from shortlist.records import Passage
 
@@ -33,22 +33,35 @@ def detect(text: str) -> str:
 class LanguageSample:
     """A uniform sample of the passages that are drawn through it, and what languages it is in."""
 
-    def __init__(self, languages: frozenset[str], *, size: int = SAMPLE, seed: int = 0) -> None:
+    def __init__(
+        self,
+        languages: frozenset[str],
+        warn: Callable[[str], object] | None = None,
+        *,
+        size: int = SAMPLE,
+        seed: int = 0,
+    ) -> None:
         self.languages = languages  # that the model was trained on; empty: any
+        self._warn = warn
         self._size = size
         self._random = random.Random(seed)  # noqa: S311 - a sample, not a secret
         self._texts: list[str] = []
         self._seen = 0
-        self.warning = ""  # filled early, and again at the end, when it is worth one
+        self.warning = ""  # filled when it is worth one; `warn` is told as soon as it is
 
     def watch(self, passages: Iterable[Passage]) -> Iterator[Passage]:
-        """Pass passages on; `warning` is up to date after the first fifty, and at the end."""
+        """Pass passages on; look at the sample after the first fifty, and at the end."""
         for passage in passages:
             self._take(passage.text)
             if self._seen == _EARLY:
-                self.warning = self._judged()
+                self._look()
             yield passage
-        self.warning = self._judged()
+        self._look()
+
+    def _look(self) -> None:
+        warned, self.warning = self.warning, self._judged()
+        if self.warning and not warned and self._warn:
+            self._warn(self.warning)
 
     def _take(self, text: str) -> None:
         self._seen += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -127,8 +127,14 @@ def _best_first(scores: dict[str, float]) -> dict[str, float]:
     return {passage_id: scores[passage_id] for _, passage_id in order}
 
 
-def write_run(run: Run, path: str | os.PathLike[str], tag: str = "shortlist") -> None:
+def write_run(
+    run: Run | Iterable[tuple[str, Mapping[str, float]]],
+    path: str | os.PathLike[str],
+    tag: str = "shortlist",
+) -> None:
     """Write a TREC run whose scores fall strictly, so that every evaluator sees one order.
+
+    A run that is too long to hold may come as pairs of a query id and its scores.
 
     The order is by score, descending; equal scores keep the order of the mapping. Scores are
     written as float32, which is what trec_eval compares; one that is not below its predecessor
@@ -138,7 +144,7 @@ def write_run(run: Run, path: str | os.PathLike[str], tag: str = "shortlist") ->
     """
     _check_token(tag, "the tag")
     with written(Path(path)) as stream:
-        for query_id, scores in run.items():
+        for query_id, scores in run.items() if isinstance(run, Mapping) else run:
             stream.write(_run_lines(query_id, scores, tag).encode())
 
 

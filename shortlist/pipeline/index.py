@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +32,7 @@ from shortlist.pipeline.topk import FloatArray, Int64Array, check_embeddings
 from shortlist.records import Passage
 
 ROWS_PER_SEGMENT = 32_768
+PASSAGES_AT_ONCE = 8192  # loaded together where all are read
 
 SCHEMA = pa.schema(
     [
@@ -72,6 +73,7 @@ class IndexWriter:
         self._passages: list[Passage] = []
         self._embeddings: list[FloatArray] = []
         self._ids = SeenIds()
+        self._abandoned = False
 
     def __enter__(self) -> IndexWriter:
         return self
@@ -83,10 +85,14 @@ class IndexWriter:
         trace: TracebackType | None,
     ) -> None:
         try:
-            if kind is None:
+            if kind is None and not self._abandoned:
                 self._commit()
         finally:
             shutil.rmtree(self._draft, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """Leave what is at `path` as it is when the block is left."""
+        self._abandoned = True
 
     def add(self, passages: Sequence[Passage], embeddings: FloatArray) -> None:
         """Append passages and their embeddings, float32 `[len(passages), dim]`.
@@ -281,6 +287,20 @@ class Index:
             for place, row in zip(places, taken.to_pylist(), strict=True):
                 found[place] = _passage(row)
         return [passage for passage in found if passage is not None]
+
+    def all_passages(self) -> Iterator[Passage]:
+        """Every passage in the order of the rows, a block at a time."""
+        for start in range(0, len(self), PASSAGES_AT_ONCE):
+            yield from self.passages(np.arange(start, min(start + PASSAGES_AT_ONCE, len(self))))
+
+    def vectors(self, rows: Int64Array) -> FloatArray:
+        """The embeddings at the given row numbers, float32 `[len(rows), dim]`, in that order."""
+        found = np.empty((len(rows), self.manifest.model.dim), dtype=np.float32)
+        homes = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(homes):
+            places = np.flatnonzero(homes == number)
+            found[places] = self.embeddings[number][rows[places] - self._starts[number]]
+        return found
 
     def ids(self) -> set[str]:
         """All passage ids."""

@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from tqdm import tqdm
-
 import shortlist
-from shortlist.errors import IndexFolderError, UsageError
-from shortlist.models.bi_encoder import BiEncoder, choose_device
-from shortlist.models.cross_encoder import CrossEncoder, require_one_logit
-from shortlist.models.loading import resolve
+from shortlist.errors import UsageError
+from shortlist.models.bi_encoder import choose_device
+from shortlist.models.cross_encoder import CrossEncoder
+from shortlist.models.encoders import Encoder
 from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for
-from shortlist.models.presets import preset as preset_named
+from shortlist.pipeline.distinct import Distinct, Selection
 from shortlist.pipeline.index import Index, IndexWriter
-from shortlist.pipeline.layout import Manifest, ModelRecord
+from shortlist.pipeline.layout import Manifest
 from shortlist.pipeline.rerank import Candidates, reranked
-from shortlist.pipeline.topk import exact_top_k
+from shortlist.pipeline.stages import (
+    EncoderChoice,
+    checked_second_stage,
+    encoder_of,
+    first_stage,
+    model_record,
+    second_stage,
+)
+from shortlist.pipeline.topk import FloatArray, Int64Array, exact_top_k
+from shortlist.pipeline.vectors import OwnVectors
+from shortlist.pipeline.writing import Cuts, as_passages, encoded, progress_bar, with_own_vectors
 from shortlist.records import Hit, Passage
 
 DEFAULT_TOP_K = 5
 DEFAULT_DEPTH = 30
-PASSAGES_AT_ONCE = 4096  # encoded together: enough to sort by length, little memory
-QUIET_SECONDS = 2.0  # a progress bar appears on what takes longer
-
-
-@dataclass
-class _Cuts:
-    passages: int = 0
-    tokens: int = 0
-
-    def count(self, tokens: int) -> None:
-        self.passages += 1
-        self.tokens += tokens
+GROUP_BY = ("document",)
+_HITS_AT_ONCE = 256  # passages loaded at once where an answer needs more than the candidates
 
 
 class RetrieveRerankPipeline:
@@ -50,7 +46,7 @@ class RetrieveRerankPipeline:
     def __init__(
         self,
         index: Index,
-        bi_encoder: BiEncoder,
+        bi_encoder: Encoder,
         cross_encoder: str | None,
         *,
         device: str = "auto",
@@ -71,8 +67,10 @@ class RetrieveRerankPipeline:
         path: str | Path,
         *,
         preset: str = DEFAULT_PRESET,
-        bi_encoder: str | Path | BiEncoder | None = None,
+        bi_encoder: EncoderChoice = None,
         cross_encoder: str | None = None,
+        embeddings: Any = None,
+        ids: Sequence[str] | None = None,
         overwrite: bool = False,
         source: Callable[[], dict[str, Any]] | None = None,
         device: str = "auto",
@@ -84,8 +82,13 @@ class RetrieveRerankPipeline:
             passages: texts (their ids are "0", "1", ...) or `Passage` records; read as a stream.
             path: the folder to make. It appears when it is complete, and not before.
             preset: which models, by the kind of task; see `shortlist.models.presets`.
-            bi_encoder: a model instead of the preset's: a name, a folder, or a loaded one.
+            bi_encoder: a model instead of the preset's: a name, a folder, a loaded one, or any
+                function from texts to embeddings `[n, dim]`.
             cross_encoder: a model instead of the preset's; "none" for no second stage.
+            embeddings: your own, float `[n, dim]`, made by that bi-encoder (a sample is encoded
+                again and compared); the passages are not encoded then.
+            ids: the passage id of each row of `embeddings`; by default they stand in the order of
+                the passages.
             overwrite: replace an index that is there already.
             source: asked at the end for what to record about where the passages came from.
             device: `auto`, `cpu`, `cuda`, ...; see `BiEncoder.load`.
@@ -97,37 +100,39 @@ class RetrieveRerankPipeline:
             IndexFolderError: something is at `path` already, or it cannot be written.
             ModelError: a model is missing or damaged.
         """
-        if not isinstance(bi_encoder, BiEncoder):
-            bi_encoder = load_bi_encoder(preset, bi_encoder, device=device)
+        encoder = first_stage(bi_encoder, preset, device=device)
         path = Path(path)
-        second = _second_stage(cross_encoder, preset_named(preset).cross_encoder)
-        if second is not None:  # what cannot rerank is an error now, not after the encoding
-            folder = resolve(second)
-            require_one_logit(folder)
-            second = folder.name
         manifest = Manifest(
-            model=model_record(bi_encoder),
-            cross_encoder=second,
+            model=model_record(encoder),
+            cross_encoder=checked_second_stage(cross_encoder, preset),
             created_by=f"shortlist {shortlist.__version__}",
         )
-        with IndexWriter(path, manifest, overwrite=overwrite) as writer:
-            cuts = _write(writer, bi_encoder, passages, progress)
+        cuts = Cuts()
+        stream = as_passages(passages)
+        with (
+            IndexWriter(path, manifest, overwrite=overwrite) as writer,
+            progress_bar("indexing", None, "passages", progress) as bar,
+        ):
+            if embeddings is None:
+                batches = encoded(stream, encoder, cuts, bar)
+            else:
+                batches = with_own_vectors(stream, OwnVectors(embeddings, ids), encoder, bar)
+            for batch, vectors in batches:
+                writer.add(batch, vectors)
             writer.manifest = replace(
                 writer.manifest,
                 cut_passages=cuts.passages,
                 cut_tokens=cuts.tokens,
                 source=source() if source else {},
             )
-        return cls(
-            Index(path), bi_encoder, manifest.cross_encoder, device=device, progress=progress
-        )
+        return cls(Index(path), encoder, manifest.cross_encoder, device=device, progress=progress)
 
     @classmethod
     def open(
         cls,
         path: str | Path,
         *,
-        bi_encoder: str | Path | BiEncoder | None = None,
+        bi_encoder: EncoderChoice = None,
         cross_encoder: str | None = None,
         device: str = "auto",
         progress: bool | None = False,
@@ -148,23 +153,13 @@ class RetrieveRerankPipeline:
             ModelError: a model is missing or damaged.
         """
         index = Index(path)
-        made_with = index.manifest.model
-        if not isinstance(bi_encoder, BiEncoder):
-            bi_encoder = BiEncoder.load(
-                made_with.name if bi_encoder is None else bi_encoder,
-                query_prompt=made_with.query_prompt,
-                passage_prompt=made_with.passage_prompt,
-                device=device,
-            )
-        given = model_record(bi_encoder)
-        if replace(given, name=made_with.name) != made_with:
-            raise IndexFolderError(
-                f"{path} was made with {made_with.name} (fingerprint {made_with.fingerprint}), not "
-                f"with {given.name} (fingerprint {given.fingerprint}); open it with the model it "
-                "was made with, or build it again"
-            )
-        second = _second_stage(cross_encoder, index.manifest.cross_encoder)
-        return cls(index, bi_encoder, second, device=device, progress=progress)
+        encoder = encoder_of(index, bi_encoder, device=device)
+        second = second_stage(cross_encoder, index.manifest.cross_encoder)
+        return cls(index, encoder, second, device=device, progress=progress)
+
+    def show_progress(self, progress: bool | None) -> None:
+        """Show bars on stderr for what takes longer: yes, no, or (None) only on a terminal."""
+        self._progress = progress
 
     @property
     def has_reranker(self) -> bool:
@@ -199,9 +194,18 @@ class RetrieveRerankPipeline:
         top_k: int = DEFAULT_TOP_K,
         depth: int = DEFAULT_DEPTH,
         rerank: bool | None = None,
+        group_by: str | None = None,
+        fold_duplicates: bool = False,
     ) -> list[Hit]:
         """The `top_k` best passages for a query, best first; see `search_many`."""
-        return self.search_many([query], top_k=top_k, depth=depth, rerank=rerank)[0]
+        return self.search_many(
+            [query],
+            top_k=top_k,
+            depth=depth,
+            rerank=rerank,
+            group_by=group_by,
+            fold_duplicates=fold_duplicates,
+        )[0]
 
     def search_many(
         self,
@@ -210,43 +214,48 @@ class RetrieveRerankPipeline:
         top_k: int = DEFAULT_TOP_K,
         depth: int = DEFAULT_DEPTH,
         rerank: bool | None = None,
+        group_by: str | None = None,
+        fold_duplicates: bool = False,
     ) -> list[list[Hit]]:
         """The best passages for each of several queries.
 
         Args:
             queries: texts; none may be empty.
-            top_k: hits for each query, fewer only where the index has fewer passages.
+            top_k: hits for each query, fewer only where the index has no more to show.
             depth: candidates that the cross-encoder rescores.
             rerank: whether to use the second stage; by default where there is one.
+            group_by: "document" for the best passage of each document.
+            fold_duplicates: show one of several passages with nearly the same words; it names the
+                others in `folded`.
 
         Raises:
-            UsageError: `top_k` or `depth` below 1, an empty query, or `rerank` without a
-                cross-encoder.
+            UsageError: `top_k` or `depth` below 1, an empty query, an unknown `group_by`, or
+                `rerank` without a cross-encoder.
         """
         _check_search(queries, top_k, depth)
+        if group_by not in (None, *GROUP_BY):
+            raise UsageError(f"group_by must be 'document' or None, got {group_by!r}")
         second = self.has_reranker if rerank is None else rerank
-        found = self._retrieve(queries, max(top_k, depth) if second else top_k)
-        metric = self.bi_encoder.metric
-        if not second:
-            return [candidates.hits(metric) for candidates in found]
-        pairs = sum(min(depth, len(candidates.passages)) for candidates in found)
-        with self._bar("reranking", pairs, "pairs") as bar:
-            answers = reranked(
-                self.cross_encoder,
-                self.fusion,
-                found,
-                depth=depth,
-                metric=metric,
-                on_batch=bar.update,
-            )
-        return [hits[:top_k] for hits in answers]
+        distinct = Distinct(documents=group_by == "document", texts=fold_duplicates)
+        wanted = max(top_k, depth) if second or distinct else top_k
+        embeddings = self._encode(queries)
+        found = self._retrieve(queries, embeddings, wanted)
+        answers = self._second_stage(found, depth) if second else self._first_stage(found)
+        if not distinct:
+            return [hits[:top_k] for hits in answers]
+        return [
+            self._selected(Selection(distinct, top_k).take(hits), embeddings[number], len(hits))
+            for number, hits in enumerate(answers)
+        ]
 
-    def _retrieve(self, queries: Sequence[str], top_k: int) -> list[Candidates]:
+    def _encode(self, queries: Sequence[str]) -> FloatArray:
         with self._bar("encoding", len(queries), "queries") as bar:
-            embeddings = self.bi_encoder.encode_queries(queries, bar.update)
-        scores, rows = exact_top_k(
-            embeddings, self.index.embeddings, min(top_k, len(self.index)), device=self._search_on
-        )
+            return self.bi_encoder.encode_queries(queries, bar.update)
+
+    def _retrieve(
+        self, queries: Sequence[str], embeddings: FloatArray, top_k: int
+    ) -> list[Candidates]:
+        scores, rows = self._top_k(embeddings, top_k)
         passages = self.index.passages(rows.ravel())
         width = rows.shape[1]
         return [
@@ -254,90 +263,46 @@ class RetrieveRerankPipeline:
             for number, query in enumerate(queries)
         ]
 
+    def _top_k(self, embeddings: FloatArray, top_k: int) -> tuple[FloatArray, Int64Array]:
+        return exact_top_k(
+            embeddings, self.index.embeddings, min(top_k, len(self.index)), device=self._search_on
+        )
+
+    def _first_stage(self, found: Sequence[Candidates]) -> list[list[Hit]]:
+        return [candidates.hits(self.bi_encoder.metric) for candidates in found]
+
+    def _second_stage(self, found: Sequence[Candidates], depth: int) -> list[list[Hit]]:
+        pairs = sum(min(depth, len(candidates.passages)) for candidates in found)
+        with self._bar("reranking", pairs, "pairs") as bar:
+            return reranked(
+                self.cross_encoder,
+                self.fusion,
+                found,
+                depth=depth,
+                metric=self.bi_encoder.metric,
+                on_batch=bar.update,
+            )
+
+    def _selected(self, selection: Selection, embedding: FloatArray, taken: int) -> list[Hit]:
+        """Go on below the candidates, in the order of the first stage, until there is enough."""
+        while not selection.is_full and taken < len(self.index):
+            scores, rows = self._top_k(embedding[None], 4 * taken)  # begins with what was taken
+            for start in range(taken, rows.shape[1], _HITS_AT_ONCE):
+                block = slice(start, start + _HITS_AT_ONCE)
+                passages = self.index.passages(rows[0, block])
+                candidates = Candidates("", passages, scores[0, block], start)
+                if selection.take(candidates.hits(self.bi_encoder.metric)).is_full:
+                    break
+            taken = rows.shape[1]
+        return selection.hits()
+
     @property
     def _search_on(self) -> str:
         # The first stage's products go where the model is: a GPU that encodes can multiply too.
         return "cpu" if self._device == "torch-cpu" else self._device
 
     def _bar(self, what: str, total: int, unit: str) -> Any:
-        return _progress_bar(what, total, unit, self._progress)
-
-
-def load_bi_encoder(
-    preset: str, name: str | Path | None = None, *, device: str = "auto"
-) -> BiEncoder:
-    """The first stage of a preset, or another model in its place (with its own prompts)."""
-    row = preset_named(preset)
-    if name is not None:
-        return BiEncoder.load(name, device=device)
-    return BiEncoder.load(
-        row.bi_encoder,
-        query_prompt=row.query_prompt or None,
-        passage_prompt=row.passage_prompt or None,
-        device=device,
-    )
-
-
-def _second_stage(chosen: str | None, default: str | None) -> str | None:
-    return default if chosen is None else None if chosen == "none" else chosen
-
-
-def model_record(bi_encoder: BiEncoder) -> ModelRecord:
-    """What an index remembers of the model that made it."""
-    return ModelRecord(
-        name=bi_encoder.name,
-        fingerprint=bi_encoder.fingerprint,
-        dim=bi_encoder.dim,
-        metric=bi_encoder.metric,
-        max_tokens=bi_encoder.max_tokens,
-        query_prompt=bi_encoder.query_prompt,
-        passage_prompt=bi_encoder.passage_prompt,
-    )
-
-
-def _write(
-    writer: IndexWriter,
-    bi_encoder: BiEncoder,
-    passages: Iterable[str | Passage],
-    progress: bool | None,
-) -> _Cuts:
-    """Encode passages as they come and hand them to the writer."""
-    cuts = _Cuts()
-    stream = _as_passages(passages)
-    with _progress_bar("indexing", None, "passages", progress) as bar:
-        while batch := list(islice(stream, PASSAGES_AT_ONCE)):
-            embeddings = bi_encoder.encode_passages(
-                [passage.model_text for passage in batch], bar.update, cuts.count
-            )
-            writer.add(batch, embeddings)
-    return cuts
-
-
-def _as_passages(passages: Iterable[str | Passage]) -> Iterator[Passage]:
-    if isinstance(passages, str):
-        raise UsageError("passages must be several texts or Passage records, got one text")
-    for number, item in enumerate(passages):
-        if isinstance(item, Passage):
-            if not (isinstance(item.id, str) and isinstance(item.text, str)):
-                raise UsageError(f"passage number {number}: id and text must be texts, got {item}")
-            _check_metadata(item, number)
-            yield item
-        elif isinstance(item, str):
-            yield Passage(id=str(number), text=item)
-        else:
-            raise UsageError(
-                f"passage number {number} is a {type(item).__name__}; expected a text or a Passage"
-            )
-
-
-def _check_metadata(passage: Passage, number: int) -> None:
-    if passage.metadata:
-        try:
-            json.dumps(dict(passage.metadata), allow_nan=False)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UsageError(
-                f"passage number {number}: its metadata must be what JSON can hold ({error})"
-            ) from error
+        return progress_bar(what, total, unit, self._progress)
 
 
 def _check_search(queries: Sequence[str], top_k: int, depth: int) -> None:
@@ -350,8 +315,3 @@ def _check_search(queries: Sequence[str], top_k: int, depth: int) -> None:
         if not isinstance(query, str) or not query.strip():
             which = "the query" if len(queries) == 1 else f"query number {number}"
             raise UsageError(f"{which} is empty; ask with at least one word")
-
-
-def _progress_bar(what: str, total: int | None, unit: str, progress: bool | None) -> Any:
-    disable = None if progress is None else not progress
-    return tqdm(total=total, desc=what, unit=f" {unit}", delay=QUIET_SECONDS, disable=disable)

@@ -22,6 +22,7 @@ class Candidates:
     query: str
     passages: Sequence[Passage]
     scores: FloatArray  # [len(passages)]
+    skipped: int = 0  # better candidates that are not here
 
     def hits(self, metric: str) -> list[Hit]:
         """The candidates as an answer of their own."""
@@ -37,9 +38,10 @@ class Candidates:
                 retrieval_score=float(score),
                 section=passage.section,
                 document_id=passage.document_id,
+                metadata=passage.metadata,
             )
             for rank, (passage, score) in enumerate(
-                zip(self.passages, self.scores, strict=True), start=1
+                zip(self.passages, self.scores, strict=True), start=self.skipped + 1
             )
         ]
 

@@ -25,6 +25,10 @@ FIELDS = [
     "retrieval_score",
     "rerank_score",
     "relevance",
+    "section",
+    "document_id",
+    "metadata",
+    "folded",
 ]
 SHORTLIST = [sys.executable, "-m", "shortlist.cli.__main__"]
 

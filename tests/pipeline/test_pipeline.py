@@ -24,6 +24,10 @@ FIELDS = [
     "retrieval_score",
     "rerank_score",
     "relevance",
+    "section",
+    "document_id",
+    "metadata",
+    "folded",
 ]
 
 

@@ -1,0 +1,94 @@
+"""`shortlist encode`: texts to vectors in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from shortlist.cli.options import (
+    BiEncoderName,
+    CutRecords,
+    Device,
+    IdField,
+    Overlap,
+    PassageTokens,
+    PresetName,
+    SourceArgument,
+    TextField,
+    TitleField,
+)
+from shortlist.cli.reading import Reading, ReadingOptions, report_cuts
+from shortlist.cli.show import note
+from shortlist.data.atomic import written
+from shortlist.data.queries import read_queries
+from shortlist.models.presets import DEFAULT_PRESET
+from shortlist.pipeline.stages import load_bi_encoder
+from shortlist.pipeline.vectors import NpyWriter
+from shortlist.pipeline.writing import PASSAGES_AT_ONCE, Cuts
+
+
+def encode(
+    source: SourceArgument,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The .npy file, float32 [n, dim].")
+    ],
+    ids: Annotated[
+        Path | None, typer.Option("--ids", help="The id of each row, one a line; OUTPUT.ids.txt.")
+    ] = None,
+    queries: Annotated[
+        bool, typer.Option("--queries", help="SOURCE is a file of queries, with their own prompt.")
+    ] = False,
+    preset: PresetName = DEFAULT_PRESET,
+    bi_encoder: BiEncoderName = None,
+    id_field: IdField = None,
+    title_field: TitleField = None,
+    text_field: TextField = None,
+    passage_tokens: PassageTokens = None,
+    overlap: Overlap = 0,
+    cut_records: CutRecords = None,
+    device: Device = "auto",
+) -> None:
+    """Write the embeddings of a collection or of queries, without an index.
+
+    Example: shortlist encode corpus.jsonl -o corpus.npy
+    """
+    ids = ids or output.with_name(output.name.removesuffix(".npy") + ".ids.txt")
+    options = ReadingOptions(
+        id_field, title_field, text_field, passage_tokens, overlap, cut_records
+    )
+    model = load_bi_encoder(preset, bi_encoder, device=device)
+    reading = None if queries else Reading(source, model, options)
+    pairs: Iterator[tuple[str, str]]
+    if reading:
+        pairs = ((passage.id, passage.model_text) for passage in reading.passages())
+    else:
+        pairs = iter(read_queries(source).items())
+    rows, cuts = 0, Cuts()
+    with (
+        tqdm(desc="encoding", unit=" texts", disable=None) as bar,
+        written(ids) as names,
+        NpyWriter(output, model.dim) as vectors,
+    ):
+        for batch in _batches(pairs):
+            texts = [text for _, text in batch]
+            vectors.write(
+                model.encode_queries(texts, bar.update)
+                if queries
+                else model.encode_passages(texts, bar.update, cuts.count)
+            )
+            names.write("".join(f"{name}\n" for name, _ in batch).encode("utf-8", "replace"))
+            rows += len(batch)
+    if reading:
+        reading.report()
+    report_cuts(model, cuts.passages, cuts.tokens)
+    note(f"{rows:,} embeddings of {model.dim} dimensions: {output}, ids: {ids}")
+
+
+def _batches(pairs: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    while batch := list(islice(pairs, PASSAGES_AT_ONCE)):
+        yield batch

@@ -1,0 +1,92 @@
+"""How a verb reads a collection: the options, and what is said on stderr about what was read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from shortlist.cli.show import note
+from shortlist.data.collections import Collection, Cutting, load
+from shortlist.data.columns import Columns
+from shortlist.data.language import LanguageSample
+from shortlist.errors import UsageError
+from shortlist.models.encoders import Encoder
+from shortlist.models.presets import languages_of
+from shortlist.records import Passage
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingOptions:
+    """What the user asked for; an index remembers it, so that `sync` reads in the same way."""
+
+    id_field: str | None = None
+    title_field: str | None = None
+    text_field: str | None = None
+    passage_tokens: int | None = None
+    overlap: int = 0
+    cut_records: bool | None = None
+
+    @property
+    def columns(self) -> Columns:
+        """The columns of a table."""
+        return Columns(self.id_field, self.title_field, self.text_field)
+
+
+class Reading:
+    """A collection on its way into an index, and what was seen on the way.
+
+    Raises:
+        UsageError: passages longer than the model reads were asked for.
+        DataError: see `shortlist.data.collections.load`.
+    """
+
+    def __init__(self, source: str, model: Any, options: ReadingOptions) -> None:
+        limit = options.passage_tokens or model.max_tokens
+        if not 8 <= limit <= model.max_tokens:
+            raise UsageError(
+                f"--passage-tokens {limit}: expected 8 to {model.max_tokens}, which is what "
+                f"{model.name} reads"
+            )
+        self._source = source
+        self._options = options
+        self._languages = LanguageSample(
+            languages_of(model.name), lambda warning: note(f"warning: {warning}")
+        )
+        cutting = Cutting(model.count_tokens, limit, options.overlap, options.cut_records)
+        self.collection: Collection = load(source, cutting, options.columns)
+
+    def passages(self) -> Iterator[Passage]:
+        """Stream the passages; what language they are in is looked at in passing."""
+        return self._languages.watch(self.collection.passages)
+
+    def described(self) -> dict[str, Any]:
+        """What an index remembers of where its passages came from."""
+        ledger = self.collection.ledger
+        return {
+            "name": Path(self._source).name,
+            "kind": self.collection.kind,
+            "passages": ledger.kept,
+            "documents": ledger.documents,
+            "dropped": dict(ledger.dropped),
+            "noted": dict(ledger.noted),
+            "warnings": ledger.warnings,
+            "languages": dict(self._languages.counts().most_common(5)),
+            "options": asdict(self._options),
+        }
+
+    def report(self) -> None:
+        """Say on stderr what was kept and dropped."""
+        for warning in self.collection.ledger.warnings:
+            note(f"warning: {warning}")
+        note(f"{self.collection.kind}: {self.collection.ledger.summary()}")
+
+
+def report_cuts(model: Encoder, passages: int, tokens: int) -> None:
+    """Say on stderr what the model did not read."""
+    if passages:
+        note(
+            f"{passages} passages are longer than the {model.max_tokens} tokens that {model.name} "
+            f"reads; {tokens} tokens of them cannot be found (--cut-records cuts them)"
+        )

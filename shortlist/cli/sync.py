@@ -1,0 +1,57 @@
+"""`shortlist sync`: an index follows a folder that changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shortlist.cli.index import build
+from shortlist.cli.options import Device, SourceArgument
+from shortlist.cli.reading import Reading, ReadingOptions, report_cuts
+from shortlist.cli.show import note
+from shortlist.errors import IndexFolderError
+from shortlist.models.presets import DEFAULT_PRESET
+from shortlist.pipeline.index import Index
+from shortlist.pipeline.stages import encoder_of, load_bi_encoder
+from shortlist.pipeline.sync import sync as sync_index
+
+
+def sync(
+    source: SourceArgument,
+    index: Annotated[Path, typer.Argument(metavar="INDEX", help="Made where there is none.")],
+    device: Device = "auto",
+) -> None:
+    """Add what is new in a collection, replace what changed, delete what is gone.
+
+    Only what is new or changed is encoded. It is read as it was when the index was made.
+
+    Example: shortlist sync my-notes/ notes.idx
+    """
+    if not index.exists():
+        build(source, index, model=load_bi_encoder(DEFAULT_PRESET, device=device), device=device)
+        return
+    opened = Index(index)
+    recorded = opened.manifest.source
+    encoder = encoder_of(opened, device=device)
+    reading = Reading(source, encoder, ReadingOptions(**recorded.get("options", {})))
+    if recorded.get("kind") != reading.collection.kind:
+        raise IndexFolderError(
+            f"{index} was made from a {recorded.get('kind', 'list of passages')}, and {source} is "
+            f"a {reading.collection.kind}; sync the collection that it was made from"
+        )
+    changes = sync_index(
+        reading.passages(), index, encoder, source=reading.described, progress=None
+    )
+    reading.report()
+    manifest = Index(index).manifest
+    report_cuts(encoder, manifest.cut_passages, manifest.cut_tokens)
+    if not changes:
+        note(f"{index} is up to date: {changes.unchanged:,} documents, nothing changed")
+        return
+    note(
+        f"{index}: {changes.added:,} documents added, {changes.replaced:,} replaced, "
+        f"{changes.deleted:,} deleted, {changes.unchanged:,} unchanged; "
+        f"{changes.encoded:,} passages encoded"
+    )

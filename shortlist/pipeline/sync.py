@@ -1,0 +1,176 @@
+"""An index made equal to what a collection holds now, without encoding again what it has already.
+
+The new index is written beside the old one and takes its place in one step: a search sees the old
+state or the new one, and a sync that is interrupted changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import shortlist
+from shortlist.errors import IndexFolderError
+from shortlist.models.encoders import Encoder
+from shortlist.pipeline.index import Index, IndexWriter
+from shortlist.pipeline.layout import Manifest
+from shortlist.pipeline.topk import FloatArray
+from shortlist.pipeline.writing import PASSAGES_AT_ONCE, Cuts, as_passages, progress_bar
+from shortlist.records import Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a sync did, in documents (a passage that was not cut from one is its own)."""
+
+    added: int
+    replaced: int
+    deleted: int
+    unchanged: int
+    encoded: int  # passages
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.replaced or self.deleted)
+
+
+def sync(
+    passages: Iterable[str | Passage],
+    path: str | Path,
+    encoder: Encoder,
+    *,
+    source: Callable[[], dict[str, Any]] | None = None,
+    progress: bool | None = False,
+) -> Changes:
+    """Make the index at `path` hold exactly these passages.
+
+    Args:
+        passages: everything that the collection holds now; read as a stream.
+        path: an index made with `encoder`.
+        encoder: see `shortlist.pipeline.stages.encoder_of`.
+        source: as in `RetrieveRerankPipeline.build`.
+        progress: as in `RetrieveRerankPipeline.build`.
+
+    Returns:
+        The changes; where there are none, the index is not touched.
+
+    Raises:
+        IndexFolderError: no document of the index is in the collection: it is another one.
+        DataError: no passages at all, or ids that are empty or not unique.
+    """
+    path = Path(path)
+    old = Index(path)
+    known = _Known(old)
+    now: dict[str, bytes] = {}
+    cuts = Cuts()
+    count = 0
+    manifest = Manifest(
+        model=old.manifest.model,
+        cross_encoder=old.manifest.cross_encoder,
+        created_by=f"shortlist {shortlist.__version__}",
+    )
+    with (
+        IndexWriter(path, manifest, overwrite=True) as writer,
+        progress_bar("syncing", None, "passages", progress) as bar,
+    ):
+        stream = _digested(as_passages(passages), now)
+        while batch := list(islice(stream, PASSAGES_AT_ONCE)):
+            embeddings, missing = known.embeddings_of(batch)
+            if len(missing):
+                texts = [batch[i].model_text for i in missing]
+                embeddings[missing] = encoder.encode_passages(texts, on_cut=cuts.count)
+                count += len(missing)
+            bar.update(len(batch))
+            writer.add(batch, embeddings)
+        changes = _compared(known.documents(), now, count)
+        if now and not (changes.unchanged or changes.replaced):
+            raise IndexFolderError(
+                f"none of the {changes.deleted} documents of {path} is in this collection; is it "
+                "another one? To replace the index, use: shortlist index --overwrite"
+            )
+        writer.manifest = replace(
+            writer.manifest,
+            cut_passages=cuts.passages,
+            cut_tokens=cuts.tokens,
+            source=source() if source else old.manifest.source,
+        )
+        if now and not changes:
+            writer.abandon()
+    return changes
+
+
+def _digested(passages: Iterator[Passage], documents: dict[str, bytes]) -> Iterator[Passage]:
+    """Pass passages on, and keep what each document consists of, as a digest."""
+    for passage in passages:
+        before = documents.get(passage.document_id or passage.id, b"")
+        documents[passage.document_id or passage.id] = _chained(before, passage)
+        yield passage
+
+
+def _chained(before: bytes, passage: Passage) -> bytes:
+    fields = [passage.id, passage.title, passage.section, passage.text, passage.offset]
+    content = json.dumps([*fields, dict(passage.metadata)], sort_keys=True)
+    return blake2b(before + content.encode(), digest_size=12).digest()
+
+
+def _compared(before: dict[str, bytes], now: dict[str, bytes], encoded: int) -> Changes:
+    unchanged = sum(before.get(document) == digest for document, digest in now.items())
+    both = len(before.keys() & now.keys())
+    return Changes(
+        added=len(now) - both,
+        replaced=both - unchanged,
+        deleted=len(before) - both,
+        unchanged=unchanged,
+        encoded=encoded,
+    )
+
+
+class _Known:
+    """The embeddings that an index has, found by the text that they were made from."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        keys = np.empty(len(index), dtype=np.uint64)
+        for row, passage in enumerate(index.all_passages()):
+            keys[row] = _key(passage.model_text)
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+
+    def documents(self) -> dict[str, bytes]:
+        """Return the digest of every document of the index."""
+        found: dict[str, bytes] = {}
+        for _ in _digested(self._index.all_passages(), found):
+            pass
+        return found
+
+    def embeddings_of(self, batch: list[Passage]) -> tuple[FloatArray, NDArray[np.int64]]:
+        """Return embeddings `[len(batch), dim]`, and the numbers of those that are missing."""
+        wanted = np.array([_key(passage.model_text) for passage in batch], dtype=np.uint64)
+        places = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
+        hits = np.flatnonzero(self._keys[places] == wanted)
+        rows = self._order[places[hits]]
+        # 64 bits of hash may lie: the text decides
+        same = np.array(
+            [
+                found.model_text == batch[number].model_text
+                for number, found in zip(hits, self._index.passages(rows), strict=True)
+            ],
+            dtype=bool,
+        )
+        hits, rows = hits[same], rows[same]
+        embeddings = np.zeros((len(batch), self._index.manifest.model.dim), dtype=np.float32)
+        embeddings[hits] = self._index.vectors(rows)
+        return embeddings, np.setdiff1d(np.arange(len(batch)), hits)
+
+
+def _key(text: str) -> int:
+    return int.from_bytes(
+        blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little"
+    )

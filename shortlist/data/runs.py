@@ -84,9 +84,10 @@ def read_candidates(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[
         place = f"{path}:{number}"
         if not queries and _form(line, place) != "candidates":
             return None
-        query_id, passage_id, query, passage = _columns(line, 4, place)
-        queries[query_id.strip()] = query.strip()
-        passages[passage_id.strip()] = passage.strip()
+        query_id, passage_id, query, passage = map(str.strip, _columns(line, 4, place))
+        for texts, name, text in ((queries, query_id, query), (passages, passage_id, passage)):
+            if texts.setdefault(name, text) != text:
+                raise DataError(f"{place}: the id {name!r} had another text in an earlier line")
     return queries, passages
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from shortlist.records import Hit
 
-SHINGLE = 3  # words
-SAME_TEXT = 0.8  # Jaccard similarity of two texts' shingles from which they are near-duplicates
+SHINGLE = 2  # words
+SAME_TEXT = 0.7  # Jaccard similarity of two texts' shingles from which they are near-duplicates
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Selection:
 
 
 def shingles(text: str) -> set[str]:
-    """Return the sequences of three words of a text, case and punctuation aside."""
+    """Return the pairs of neighbouring words of a text, case and punctuation aside."""
     words = re.findall(r"\w+", text.casefold())
     count = max(1, len(words) - SHINGLE + 1)
     return {" ".join(words[i : i + SHINGLE]) for i in range(count)}

@@ -27,6 +27,7 @@ from shortlist.evaluation.metrics import (
 )
 from shortlist.records import Hit, Qrels
 
+_SELF_SHARE = 0.1  # of the queries that find themselves first, from which it is a warning
 _FULL_DEPTH = 1000  # what a measure without a cut-off looks at: the depth of TREC's runs
 _CHUNK = 256  # queries a call: enough for full batches, few enough for hits to be let go of
 
@@ -132,7 +133,10 @@ def evaluate(
         depth=depth,
         exclude_self=exclude_self,
         seconds=seconds,
-        warnings=tuple(_warnings(retrieval, counted, missing, dangling)),
+        warnings=(
+            *_warnings(retrieval, counted, missing, dangling),
+            *(() if exclude_self else _self_warnings(orders[0], counted)),
+        ),
     )
 
 
@@ -224,6 +228,20 @@ def _dangling(qrels: Qrels, corpus_ids: Container[str]) -> list[tuple[str, int]]
     """Passage id and grade of each judgement whose passage is not in the corpus."""
     judgements = (pair for grades in qrels.values() for pair in grades.items())
     return [(passage_id, grade) for passage_id, grade in judgements if passage_id not in corpus_ids]
+
+
+def _self_warnings(rankings: Mapping[str, Sequence[str]], qrels: Qrels) -> Iterator[str]:
+    selves = [
+        query_id
+        for query_id, ranking in rankings.items()
+        if ranking[:1] == [query_id] and qrels[query_id].get(query_id, 0) < 1
+    ]
+    if len(selves) > _SELF_SHARE * len(rankings):  # a few may have the id of a passage by chance
+        yield (
+            f"{len(selves)} of {len(rankings)} queries find themselves first, such as "
+            f"{selves[:10]}: the queries are in the corpus; leave them out of their own results "
+            "with exclude_self (--exclude-self)"
+        )
 
 
 def _warnings(

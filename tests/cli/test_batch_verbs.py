@@ -95,7 +95,10 @@ def test_a_foreign_run_is_reranked(home):
 
 
 def test_candidates_of_ms_marco_need_nothing_else(home):
-    rows = [("1", "7", "how do plants make food?", NOTES[5]), ("1", "3", "how do plants make food?", NOTES[0])]
+    rows = [
+        ("1", "7", "how do plants make food?", NOTES[5]),
+        ("1", "3", "how do plants make food?", NOTES[0]),
+    ]
     (home / "top1000.dev").write_text("".join("\t".join(row) + "\n" for row in rows))
     run("rerank", home / "top1000.dev", "-o", home / "new.run")
     assert list(read_run(home / "new.run")["1"]) == ["3", "7"]

@@ -103,7 +103,8 @@ def test_both_stages_are_scored_from_one_search_of_each_judged_query() -> None:
     assert found.reranked.mean["MRR@10"] == pytest.approx(mrr(by_hand(3, rerank=True)))
     assert found.retrieval.mean["MRR@10"] != found.reranked.mean["MRR@10"]
     assert (found.queries, found.judged, found.unjudged, found.without_relevant) == (4, 4, 1, 1)
-    assert found.warnings == ()
+    (warning,) = found.warnings  # p6 is searched with itself
+    assert warning.startswith("1 of 4 queries find themselves first, such as ['p6']")
     assert found.seconds > 0
 
 
@@ -218,7 +219,8 @@ def test_a_judged_query_without_a_text_counts_as_zero_or_as_asked() -> None:
     )
     drop = evaluate(WordSearcher(), queries, QRELS, ["MRR@10"], missing_queries="drop")
     assert drop.retrieval.mean["MRR@10"] == pytest.approx(zero.retrieval.mean["MRR@10"] * 4 / 3)
-    assert (drop.queries, drop.judged, drop.missing, drop.warnings) == (3, 4, (), ())
+    assert (drop.queries, drop.judged, drop.missing) == (3, 4, ())
+    assert not any("not among the queries" in line for line in drop.warnings)
     with pytest.raises(DataError, match=r"1 judged queries are not among .*\['q1'\]"):
         evaluate(WordSearcher(), queries, QRELS, ["MRR@10"], missing_queries="error")
 
@@ -262,3 +264,14 @@ def test_arguments_that_cannot_work_are_refused_before_a_search(
 def test_queries_that_nobody_judged_are_refused(qrels: dict[str, dict[str, int]]) -> None:
     with pytest.raises(DataError, match=r"no judged query is among .* \['q1', 'q2'"):
         evaluate(WordSearcher(), QUERIES, qrels)
+
+
+def test_queries_that_find_themselves_are_warned_of() -> None:
+    found = evaluate(WordSearcher(has_reranker=False), QUERIES, {"p6": {"p4": 1}}, ["MRR@10"])
+    assert any("1 of 1 queries find themselves first, such as ['p6']" in w for w in found.warnings)
+    found = evaluate(
+        WordSearcher(has_reranker=False), QUERIES, {"p6": {"p4": 1}}, ["MRR@10"], exclude_self=True
+    )
+    assert not found.warnings
+    judged_so = {"p6": {"p6": 1}}  # somebody means it
+    assert not evaluate(WordSearcher(has_reranker=False), QUERIES, judged_so, ["MRR@10"]).warnings

@@ -13,7 +13,20 @@ from typing import Annotated, NoReturn
 import typer
 
 import shortlist
-from shortlist.cli import ask, demo, encode, evaluate, index, info, rerank, search, sync, train
+from shortlist.cli import (
+    ask,
+    check,
+    demo,
+    encode,
+    evaluate,
+    index,
+    info,
+    rerank,
+    sample,
+    search,
+    sync,
+    train,
+)
 from shortlist.errors import ShortlistError
 
 INTERRUPTED = 130
@@ -35,6 +48,8 @@ app.command("rerank")(rerank.rerank)
 app.command("encode")(encode.encode)
 app.command("evaluate")(evaluate.evaluate)
 app.command("info")(info.info)
+app.command("check")(check.check)
+app.command("sample")(sample.sample)
 app.add_typer(train.app, name="train")
 
 

@@ -66,7 +66,8 @@ def load(source: Path | str, cutting: Cutting, columns: Columns | None = None) -
 
 def read_table(path: Path, ledger: Ledger, columns: Columns | None = None) -> Iterator[Passage]:
     """Stream the passages of a `.jsonl`, `.csv`, `.tsv` or `.parquet` file, whole."""
-    return read_passages(partial(read_rows, path), columns or Columns(), ledger)
+    columns = columns or Columns()
+    return read_passages(partial(read_rows, path, columns.named()), columns, ledger)
 
 
 class _Reading:
@@ -93,7 +94,9 @@ class _Reading:
             return Collection("folder of texts", notes, self.ledger)
         tables = sorted(file for file in path.rglob("*") if file.is_file() and kind_of(file))
         if tables:
-            return self.table("folder of tables", partial(rows_of, tables), *tables)
+            return self.table(
+                "folder of tables", partial(rows_of, tables, self.columns.named()), *tables
+            )
         raise DataError(f"{path}: no file in this folder can be read; expected {READABLE}")
 
     def file(self, path: Path) -> Collection:
@@ -113,7 +116,7 @@ class _Reading:
             rows = partial(msmarco.read_collection, path)
             return self.table("MS MARCO collection", rows, path)
         if kind := kind_of(path):
-            return self.table(kind, partial(read_rows, path), path)
+            return self.table(kind, partial(read_rows, path, self.columns.named()), path)
         if suffix == ".xml":
             return Collection("MediaWiki dump", self._articles(path), self.ledger)
         if suffix in NOTES and name == path.name.lower():

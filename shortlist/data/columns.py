@@ -12,13 +12,9 @@ from typing import Any
 
 from shortlist.data.ids import SeenIds
 from shortlist.data.ledger import Ledger
-from shortlist.data.rows import Row
+from shortlist.data.rows import IDS, TEXTS, TITLES, Row
 from shortlist.errors import DataError
 from shortlist.records import Passage
-
-_IDS = ("_id", "id", "docid", "doc_id", "docno", "pid")
-_TITLES = ("title",)
-_TEXTS = ("text", "contents", "content", "body", "passage", "abstract", "question")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +24,10 @@ class Columns:
     id: str | None = None
     title: str | None = None
     text: str | None = None
+
+    def named(self) -> frozenset[str]:
+        """The names that were given."""
+        return frozenset(name for name in (self.id, self.title, self.text) if name)
 
 
 def read_passages(
@@ -40,22 +40,49 @@ def read_passages(
     neither id, title nor text becomes metadata. Raises DataError with the place of what is wrong.
     """
     seen = SeenIds()
-    names: _Names | None = None
-    for row in rows():
-        names = names or _Names.chosen(row, columns)
-        passage, id_is_made = _passage(row, names, ledger)
+    for placed in placed_passages(rows(), columns, ledger):
+        passage = placed.passage
         if not passage.text and not passage.title:
             ledger.drop("passages without text and title")
             continue
         if not seen.add(passage.id):
-            if id_is_made:
+            if placed.id_is_made:
                 ledger.drop("repetitions of passages without an id")
                 continue
-            _refuse_second(rows, row, passage.id, names)
-        if id_is_made:
+            _refuse_second(placed_passages(rows(), columns, Ledger()), placed)
+        if placed.id_is_made:
             ledger.note("ids made from the content")
         ledger.kept += 1
         yield passage
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedPassage:
+    """A passage as its row stands, "path:line": empty and repeated ones, too."""
+
+    place: str
+    passage: Passage
+    id_is_made: bool
+
+
+def placed_passages(
+    rows: Iterator[Row],
+    columns: Columns,
+    ledger: Ledger,
+    on_error: Callable[[DataError], None] | None = None,
+) -> Iterator[PlacedPassage]:
+    """Yield the passage of each row; with `on_error`, what is wrong with a row goes there."""
+    names: _Names | None = None
+    for row in rows:
+        try:
+            names = names or _Names.chosen(row, columns)
+            passage, id_is_made = _passage(row, names, ledger)
+        except DataError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+            continue
+        yield PlacedPassage(row.place, passage, id_is_made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +101,15 @@ class _Names:
                     f"{row.place}: no column {name!r} for --{option}-field; "
                     f"there are: {_listed(row)}"
                 )
-        text = columns.text or next((name for name in _TEXTS if name in row.values), None)
+        text = columns.text or next((name for name in TEXTS if name in row.values), None)
         if text is None:
             raise DataError(
                 f"{row.place}: no 'text'; name the column that holds it with --text-field; "
                 f"there are: {_listed(row)}"
             )
         return cls(
-            ids=(columns.id,) if columns.id else _IDS,
-            titles=(columns.title,) if columns.title else _TITLES,
+            ids=(columns.id,) if columns.id else IDS,
+            titles=(columns.title,) if columns.title else TITLES,
             text=text,
         )
 
@@ -148,7 +175,7 @@ def _plain(metadata: Mapping[str, Any], row: Row, ledger: Ledger) -> dict[str, A
     """Return metadata as JSON can hold it: dates in ISO form, decimals as text, bytes left out."""
     try:
         return {
-            str(name): plain
+            _whole_characters(str(name), ledger): plain
             for name, value in metadata.items()
             if (plain := _as_json(value, ledger)) is not None
         }
@@ -164,7 +191,10 @@ def _as_json(value: Any, ledger: Ledger) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(name): _as_json(part, ledger) for name, part in value.items()}
+        return {
+            _whole_characters(str(name), ledger): _as_json(part, ledger)
+            for name, part in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_as_json(part, ledger) for part in value]
     if isinstance(value, datetime.date | datetime.time):
@@ -177,16 +207,14 @@ def _as_json(value: Any, ledger: Ledger) -> Any:
     return None
 
 
-def _refuse_second(
-    rows: Callable[[], Iterator[Row]], row: Row, identifier: str, names: _Names
-) -> None:
+def _refuse_second(again: Iterator[PlacedPassage], second: PlacedPassage) -> None:
     """Find the first place by reading again, which costs nothing until something is wrong."""
-    for other in rows():
-        if other.place == row.place:
+    identifier = second.passage.id
+    for other in again:
+        if other.place == second.place:
             return  # two ids shared a hash, and nothing is wrong
-        passage, _ = _passage(other, names, Ledger())
-        if passage.id == identifier and (passage.text or passage.title):
+        if other.passage.id == identifier and (other.passage.text or other.passage.title):
             raise DataError(
-                f"{row.place}: the id {identifier!r} stands already at {other.place}; "
+                f"{second.place}: the id {identifier!r} stands already at {other.place}; "
                 "ids must be unique, so rename one or drop the row"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from shortlist.data import quora, streams
@@ -65,8 +65,13 @@ def write_qrels(qrels: Qrels, path: str | os.PathLike[str]) -> None:
                 stream.write(("\t".join([*fields, str(grade)]) + "\n").encode())
 
 
-def judgements(path: Path) -> Iterator[tuple[int, str, str, int]]:
-    """Yield line number, query id, passage id and grade of each judgement, as the lines stand."""
+def judgements(
+    path: Path, on_error: Callable[[DataError], None] | None = None
+) -> Iterator[tuple[int, str, str, int]]:
+    """Yield line number, query id, passage id and grade of each judgement, as the lines stand.
+
+    With `on_error`, what is wrong with a line goes there, and reading goes on.
+    """
     columns, tabbed = 0, False
     for number, line in streams.records(path):
         if not columns:
@@ -75,16 +80,25 @@ def judgements(path: Path) -> Iterator[tuple[int, str, str, int]]:
             if columns == 3:
                 continue
         fields = [f.strip() for f in line.split("\t")] if tabbed else split_at_blanks(line)
-        if len(fields) != columns or not all(fields):
-            shape = "the header's 3 columns" if columns == 3 else "4 columns (qid 0 docid grade)"
-            raise DataError(
-                f"{path}:{number}: expected {shape}, got {line.strip()[:60]!r}; a BEIR file begins "
-                f"with the line {' '.join(_HEADER)!r}, and a run (6 columns) holds no grades"
-            )
-        if not re.fullmatch(r"[+-]?[0-9]{1,9}", fields[-1]):
-            shown = repr(fields[-1][:60])
-            raise DataError(f"{path}:{number}: the grade is not an integer: {shown}")
+        try:
+            _check_fields(fields, columns, line, f"{path}:{number}")
+        except DataError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+            continue
         yield number, fields[0], fields[-2], int(fields[-1])
+
+
+def _check_fields(fields: list[str], columns: int, line: str, place: str) -> None:
+    if len(fields) != columns or not all(fields):
+        shape = "the header's 3 columns" if columns == 3 else "4 columns (qid 0 docid grade)"
+        raise DataError(
+            f"{place}: expected {shape}, got {line.strip()[:60]!r}; a BEIR file begins "
+            f"with the line {' '.join(_HEADER)!r}, and a run (6 columns) holds no grades"
+        )
+    if not re.fullmatch(r"[+-]?[0-9]{1,9}", fields[-1]):
+        raise DataError(f"{place}: the grade is not an integer: {fields[-1][:60]!r}")
 
 
 def split_at_blanks(line: str) -> list[str]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from shortlist.data import quora, streams
 from shortlist.data.atomic import written
 from shortlist.data.rows import json_object
 from shortlist.errors import DataError
+
+
+class EmptyQueryError(DataError):
+    """A query whose id or text is empty."""
 
 
 def read_queries(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -37,18 +41,26 @@ def read_queries(path: str | os.PathLike[str]) -> dict[str, str]:
     return queries
 
 
-def numbered_queries(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield line number, id and text of each query as the lines stand; DataError as above."""
+def numbered_queries(
+    path: Path, on_error: Callable[[DataError], None] | None = None
+) -> Iterator[tuple[int, str, str]]:
+    """Yield line number, id and text of each query as the lines stand; DataError as above.
+
+    With `on_error`, what is wrong with a line goes there, and reading goes on.
+    """
     is_json = Path(streams.bare_name(path.name)).suffix in (".jsonl", ".json", ".ndjson")
     first = True
     for number, line in streams.records(path):
         is_json = is_json or (first and line.lstrip().startswith("{"))
         first = False
         place = f"{path}:{number}"
-        query_id, text = _json_query(line, place) if is_json else _tabbed_query(line, place)
-        if not query_id.strip() or not text.strip():
-            shown = repr(line.strip()[:60])
-            raise DataError(f"{place}: the query's id or text is empty, got {shown}")
+        try:
+            query_id, text = _query(line, place, is_json=is_json)
+        except DataError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+            continue
         yield number, query_id, text
 
 
@@ -66,6 +78,14 @@ def write_queries(queries: Mapping[str, str], path: str | os.PathLike[str]) -> N
             else:
                 line = json.dumps({"_id": query_id, "text": text}, ensure_ascii=False) + "\n"
             stream.write(line.encode("utf-8", "replace"))
+
+
+def _query(line: str, place: str, *, is_json: bool) -> tuple[str, str]:
+    query_id, text = _json_query(line, place) if is_json else _tabbed_query(line, place)
+    if not query_id.strip() or not text.strip():
+        shown = repr(line.strip()[:60])
+        raise EmptyQueryError(f"{place}: the query's id or text is empty, got {shown}")
+    return query_id, text
 
 
 def _json_query(line: str, place: str) -> tuple[str, str]:

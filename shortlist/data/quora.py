@@ -57,6 +57,11 @@ def read_duplicates(path: Path, ledger: Ledger | None = None) -> Duplicates:
     clusters = _Clusters()
     different: list[tuple[str, str]] = []
     for row in read_rows(path):
+        if not any(row.values.keys() >= names for names in (_PUBLISHED, _WITHOUT_IDS)):
+            raise DataError(
+                f"{row.place}: expected the columns {', '.join(sorted(_PUBLISHED))} with tabs "
+                f"between them in a .tsv file, got {', '.join(map(repr, row.values))[:120]}"
+            )
         pair = [_question(row, side, questions, ledger) for side in ("1", "2")]
         if not all(pair):
             ledger.drop("pairs with an empty question")
@@ -90,7 +95,7 @@ def read_questions(path: Path, ledger: Ledger) -> Iterator[Passage]:
 
 def _question(row: Row, side: str, questions: dict[str, str], ledger: Ledger) -> str:
     """Enter one question of a pair, and return its id; "" where there is no text."""
-    published = "question1" in row.values
+    published = row.values.keys() >= _PUBLISHED
     value = row.values[("question" if published else "text") + side]
     text = str(value or "").strip()
     if not text:

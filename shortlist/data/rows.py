@@ -19,6 +19,11 @@ from shortlist.errors import DataError
 _HEAD_LINES = 200  # of a TSV file that tell whether its quotes are quotes
 _PARQUET_ROWS = 1024  # read at once
 
+IDS = ("_id", "id", "docid", "doc_id", "docno", "pid")
+TITLES = ("title",)
+TEXTS = ("text", "contents", "content", "body", "passage", "abstract", "question")
+_USUAL = frozenset({*IDS, *TITLES, *TEXTS})
+
 KINDS = {
     ".jsonl": "JSONL", ".ndjson": "JSONL", ".csv": "CSV", ".tsv": "TSV", ".parquet": "Parquet",
 }  # fmt: skip
@@ -37,23 +42,43 @@ def kind_of(path: Path) -> str:
     return KINDS.get(Path(streams.bare_name(path.name)).suffix, "")
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(
+    path: Path,
+    named: frozenset[str] = frozenset(),
+    on_error: Callable[[DataError], None] | None = None,
+) -> Iterator[Row]:
     """Stream the rows of a `.jsonl`, `.csv`, `.tsv` or `.parquet` file.
 
-    Raises DataError with file and line (of Parquet: the row number) for what cannot be read.
+    A TSV file of two columns has a header where its first line has a name that is usual or in
+    `named`; else they are id and text, as in MS MARCO. Raises DataError with file and line (of
+    Parquet: the row number) for what cannot be read; with `on_error`, a line that is not the JSON
+    of a row goes there, and reading goes on.
     """
     streams.check(path)
+    csv.field_size_limit(streams.LONGEST_LINE)  # of the process: 128 KB would refuse long texts
+    kind = kind_of(path)
+    if kind == "JSONL":
+        return _json_rows(path, on_error)
+    if kind == "TSV":
+        return _tsv_rows(path, _USUAL | named)
     readers: dict[str, Callable[[Path], Iterator[Row]]] = {
-        "JSONL": _json_rows, "CSV": _csv_rows, "TSV": _tsv_rows, "Parquet": _parquet_rows,
+        "CSV": _csv_rows, "Parquet": _parquet_rows,
     }  # fmt: skip
-    return readers[kind_of(path)](path)
+    return readers[kind](path)
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
+def _json_rows(path: Path, on_error: Callable[[DataError], None] | None) -> Iterator[Row]:
     for number, text in streams.lines(path):
         if text.strip():
             place = f"{path}:{number}"
-            yield Row(place, json_object(place, text))
+            try:
+                row = Row(place, json_object(place, text))
+            except DataError as error:
+                if on_error is None:
+                    raise
+                on_error(error)
+                continue
+            yield row
 
 
 def json_object(place: str, text: str) -> dict[str, Any]:
@@ -72,15 +97,21 @@ def json_object(place: str, text: str) -> dict[str, Any]:
 def _csv_rows(path: Path) -> Iterator[Row]:
     first = next((line for _, line in streams.lines(path) if line.strip()), "")
     # Spreadsheets of half of Europe write semicolons
-    delimiter = max(",;\t|", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+    delimiter = max(",;\t|", key=lambda mark: _width(first, mark))
     return _with_header(path, _cells(path, delimiter, quoted=True))
 
 
-def _tsv_rows(path: Path) -> Iterator[Row]:
-    """A header is not needed where there are two columns: they are id and text, as in MS MARCO."""
+def _width(line: str, delimiter: str) -> int:
+    try:
+        return len(next(csv.reader([line], delimiter=delimiter), []))
+    except csv.Error:
+        return 0  # whoever reads it on will say what is wrong
+
+
+def _tsv_rows(path: Path, names: frozenset[str]) -> Iterator[Row]:
     cells = _cells(path, "\t", quoted=_quotes_are_quotes(path))
     number, first = next(cells, (1, []))
-    if len(first) == 2 and not {"id", "_id", "text", "title"} & {c.strip().lower() for c in first}:
+    if len(first) == 2 and not names & {cell.strip() for cell in first}:
         yield Row(f"{path}:{number}", dict(zip(("id", "text"), first, strict=True)))
         for number, cells_of_row in cells:
             yield _row(path, number, ["id", "text"], cells_of_row)
@@ -100,11 +131,13 @@ def _with_header(path: Path, cells: Iterator[tuple[int, list[str]]]) -> Iterator
             yield _row(path, number, header, row)
             continue
         header = [name.strip() for name in row]
-        twice = {name for name in header if header.count(name) > 1}
-        if twice:
-            raise DataError(
-                f"{path}:{number}: the column {twice.pop()!r} comes twice in the header"
-            )
+        _refuse_repeated(f"{path}:{number}", header)
+
+
+def _refuse_repeated(place: str, header: list[str]) -> None:
+    if len(set(header)) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        raise DataError(f"{place}: the column {twice!r} comes twice in the header")
 
 
 def _row(path: Path, number: int, header: list[str], cells: list[str]) -> Row:
@@ -119,7 +152,6 @@ def _row(path: Path, number: int, header: list[str], cells: list[str]) -> Row:
 
 def _cells(path: Path, delimiter: str, *, quoted: bool) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of the line that each row begins in, and its cells; blank lines are none."""
-    csv.field_size_limit(streams.LONGEST_LINE)  # of the process: 128 KB would refuse long texts
     lines = (line + "\n" for _, line in streams.lines(path))
     reader = csv.reader(
         lines,
@@ -169,16 +201,19 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
     number = 0
     try:
         with pq.ParquetFile(path) as file:
+            _refuse_repeated(f"{path}", file.schema_arrow.names)
             for batch in file.iter_batches(_PARQUET_ROWS, use_threads=False):
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(f"{path}:row {number}", values)
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+    except DataError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         what = " ".join(str(error).split())[:200]
         raise DataError(f"{path}: not a Parquet file that can be read ({what})") from error
 
 
-def rows_of(paths: Iterable[Path]) -> Iterator[Row]:
+def rows_of(paths: Iterable[Path], named: frozenset[str] = frozenset()) -> Iterator[Row]:
     """Stream the rows of several files, one file after the other."""
     for path in paths:
-        yield from read_rows(path)
+        yield from read_rows(path, named)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,29 +50,41 @@ def read_run(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
     return {query_id: _best_first(scores) for query_id, scores in run.items()}
 
 
-def scored_lines(path: Path) -> Iterator[tuple[int, str, str, float]]:
+def scored_lines(
+    path: Path, on_error: Callable[[DataError], None] | None = None
+) -> Iterator[tuple[int, str, str, float]]:
     """Yield line number, query id, passage id and score of each line, as the lines stand.
 
-    A score may be NaN or infinite here.
+    A score may be NaN or infinite here. With `on_error`, what is wrong with a line goes there, and
+    reading goes on.
     """
     form = ""
     lines_of: dict[str, int] = {}
     for number, line in streams.records(path):
         place = f"{path}:{number}"
-        form = form or _form(line, place)
-        if form == "TREC":
-            query_id, _, passage_id, _, score = _columns(line, 6, place)[:5]
-            yield number, query_id, passage_id, _number(score, place)
+        try:
+            form = form or _form(line, place)
+            query_id, passage_id, score = _scored(line, form, place, lines_of)
+        except DataError as error:
+            if on_error is None:
+                raise
+            on_error(error)
             continue
-        if form == "ranked":
-            query_id, passage_id, rank = _columns(line, 3, place)
-            if not re.fullmatch(r"[1-9][0-9]{0,8}", rank):
-                raise DataError(f"{place}: expected a rank from 1, got {rank[:60]!r}")
-            yield number, query_id, passage_id, 1 / int(rank)
-            continue
-        query_id, passage_id = (field.strip() for field in _columns(line, 4, place)[:2])
-        lines_of[query_id] = lines_of.get(query_id, 0) + 1
-        yield number, query_id, passage_id, 1 / lines_of[query_id]
+        yield number, query_id, passage_id, score
+
+
+def _scored(line: str, form: str, place: str, lines_of: dict[str, int]) -> tuple[str, str, float]:
+    if form == "TREC":
+        query_id, _, passage_id, _, score = _columns(line, 6, place)[:5]
+        return query_id, passage_id, _number(score, place)
+    if form == "ranked":
+        query_id, passage_id, rank = _columns(line, 3, place)
+        if not re.fullmatch(r"[1-9][0-9]{0,8}", rank):
+            raise DataError(f"{place}: expected a rank from 1, got {rank[:60]!r}")
+        return query_id, passage_id, 1 / int(rank)
+    query_id, passage_id = (field.strip() for field in _columns(line, 4, place)[:2])
+    lines_of[query_id] = lines_of.get(query_id, 0) + 1
+    return query_id, passage_id, 1 / lines_of[query_id]
 
 
 def read_candidates(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, str]] | None:

@@ -31,10 +31,10 @@ _ARCHIVES = {
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",
     b"7z\xbc\xaf\x27\x1c": "7z",
-    b"Rar!": "rar",
+    b"Rar!\x1a\x07": "rar",
     b"\xfd7zXZ\x00": "xz",
 }
-_ZSTD = b"\x28\xb5\x2f\xfd"
+_ZSTD = (b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18")  # the second begins the files of pzstd
 COMPRESSED = (".gz", ".bz2", ".zst")  # endings of names that may follow the kind's own
 _TAR_MAGIC = slice(257, 262)
 

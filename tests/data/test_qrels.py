@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import ir_measures
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -138,6 +139,101 @@ def test_broken_qrels_are_refused(tmp_path: Path, content: str | bytes, message:
         read_qrels(put(tmp_path, "qrels.x", content))
 
 
+names = st.text(st.characters(exclude_categories=("Z", "C")), min_size=1, max_size=5)
+grades = st.dictionaries(names, st.integers(-2, 3), min_size=1, max_size=5)
+
+
+@given(
+    qrels=st.dictionaries(names, grades, min_size=1, max_size=4),
+    name=st.sampled_from(["q.tsv", "q.tsv.gz", "q.txt", "q.gz", "q"]),
+)
+@settings(deadline=None)
+def test_written_qrels_are_read_back(
+    tmp_path_factory: pytest.TempPathFactory, qrels: dict[str, dict[str, int]], name: str
+) -> None:
+    path = tmp_path_factory.mktemp("qrels") / name
+    write_qrels(qrels, path)
+    back = read_qrels(path)
+    assert back == qrels
+    assert [list(grades) for grades in back.values()] == [list(g) for g in qrels.values()]
+    data = gzip.decompress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes()
+    lines = data.decode().split("\n")
+    assert (lines[0] == "query-id\tcorpus-id\tscore") == (".tsv" in name)
+    assert len(lines) == sum(map(len, qrels.values())) + 1 + (".tsv" in name)
+
+
+def test_written_qrels_are_read_by_another_library(tmp_path: Path) -> None:
+    qrels = {"q1": {"d1": 2, "d2": 0}, "q2": {"d1": -1}}
+    write_qrels(qrels, tmp_path / "q.txt")
+    found = list(ir_measures.read_trec_qrels(str(tmp_path / "q.txt")))
+    assert {(q.query_id, q.doc_id, q.relevance) for q in found} == {
+        (query, passage, grade) for query, row in qrels.items() for passage, grade in row.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "qrels"),
+    [
+        ("q.tsv", {"a\tb": {"d": 1}}),
+        ("q.tsv", {"a": {"d\n": 1}}),
+        ("q.tsv", {"": {"d": 1}}),
+        ("q.txt", {"a b": {"d": 1}}),
+        ("q.txt", {"a": {"": 1}}),
+        ("q.txt", {"a": {"d\u00a0": 1}}),
+    ],
+)
+def test_qrels_that_could_not_be_read_back_leave_the_old_file(
+    tmp_path: Path, name: str, qrels: dict[str, dict[str, int]]
+) -> None:
+    path = put(tmp_path, name, "old")
+    with pytest.raises(UsageError, match=rf"the id '.*' cannot be written to {name}"):
+        write_qrels({"first": {"x": 1}, **qrels}, path)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_beir_file_keeps_blanks_in_ids(tmp_path: Path) -> None:
+    qrels = {"a b": {"c\u00a0d": 1}}
+    write_qrels(qrels, tmp_path / "q.tsv")
+    assert read_qrels(tmp_path / "q.tsv") == qrels
+
+
+def test_the_same_qrels_give_the_same_gzip_bytes(tmp_path: Path) -> None:
+    for name in ("a.tsv.gz", "b.tsv.gz"):
+        write_qrels({"q": {"a": 1}}, tmp_path / name)
+        write_queries({"q": "text"}, tmp_path / f"queries.{name}")
+    for a, b in (("a.tsv.gz", "b.tsv.gz"), ("queries.a.tsv.gz", "queries.b.tsv.gz")):
+        assert (tmp_path / a).read_bytes() == (tmp_path / b).read_bytes()
+
+
+texts = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=9)
+
+
+@given(
+    queries=st.dictionaries(names, texts.filter(str.strip), min_size=1, max_size=5),
+    name=st.sampled_from(["q.jsonl", "q.jsonl.gz", "q.tsv", "q.tsv.gz"]),
+)
+@settings(deadline=None)
+def test_written_queries_are_read_back(
+    tmp_path_factory: pytest.TempPathFactory, queries: dict[str, str], name: str
+) -> None:
+    path = tmp_path_factory.mktemp("queries") / name
+    write_queries(queries, path)
+    if ".tsv" in name:  # a tab or a line end in a text would be a column or a line
+        queries = {query_id: " ".join(text.split()) for query_id, text in queries.items()}
+    assert list(read_queries(path).items()) == list(queries.items())
+
+
+def test_written_queries_keep_line_ends_in_json_and_lose_them_between_tabs(tmp_path: Path) -> None:
+    queries = {"1": "two\nlines\tand a tab", "2": "half a character \ud83d"}
+    write_queries(queries, tmp_path / "q.jsonl")
+    assert read_queries(tmp_path / "q.jsonl")["1"] == queries["1"]
+    write_queries(queries, tmp_path / "q.tsv")
+    back = read_queries(tmp_path / "q.tsv")
+    assert back["1"] == "two lines and a tab"
+    assert back["2"].encode().startswith(b"half a character ")
+
+
 @pytest.mark.collections
 @pytest.mark.parametrize("name", ["scifact", "cranfield", "msmarco"])
 def test_the_public_collections_are_read(shared_data: Path, name: str) -> None:
@@ -205,6 +301,55 @@ def test_a_written_run_is_read_back_in_the_order_it_had(
         assert (np.diff(singles.astype(np.float64)) < 0).all()
         wanted = [expected[passage_id] for passage_id in order]
         np.testing.assert_allclose(singles, wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_a_run_of_ms_marco_is_ordered_by_its_ranks(tmp_path: Path) -> None:
+    lines = "1048585\t7187158\t2\n1048585\t7187157\t1\n2\t7617404\t1\n"
+    for name in ("run.tsv", "run.tsv.gz"):
+        path = put(tmp_path, name, lines)
+        run = read_run(path)
+        assert run == {"1048585": {"7187157": 1.0, "7187158": 0.5}, "2": {"7617404": 1.0}}
+        assert list(run["1048585"]) == ["7187157", "7187158"]
+        assert read_candidates(path) is None
+
+
+TOP1000 = [
+    ("188714", "1000052", "foods that help your lungs", "Lungs need air, and vegetables."),
+    ("188714", "1000084", "foods that help your lungs", 'He said "lungs".'),
+    ("1082792", "1000084", "what does the movie drive mean", 'He said "lungs".'),
+]
+
+
+@pytest.mark.parametrize("name", ["top1000.dev", "top1000.dev.tsv.gz"])
+def test_the_candidates_of_ms_marco_bring_their_texts(tmp_path: Path, name: str) -> None:
+    path = put(tmp_path, name, "".join("\t".join(row) + "\n" for row in TOP1000))
+    assert read_candidates(path) == (
+        {query_id: query for query_id, _, query, _ in TOP1000},
+        {passage_id: passage for _, passage_id, _, passage in TOP1000},
+    )
+    assert read_run(path) == {
+        "188714": {"1000052": 1.0, "1000084": 0.5},
+        "1082792": {"1000084": 1.0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("1\t3\tanother text\tA passage.\n", r":2: the id '1' had another text in an earlier"),
+        ("2\t2\twhat is it\tOther words.\n", r":2: the id '2' had another text in an earlier"),
+        ("2\t3\tno passage\n", r":2: expected 4 columns as in the first line, got 3"),
+        ("\t3\tno\tid\n", r":2: expected 4 columns as in the first line"),
+    ],
+)
+def test_broken_candidates_are_refused(tmp_path: Path, row: str, message: str) -> None:
+    path = put(tmp_path, "top1000.dev", "1\t2\twhat is it\tA passage.\n" + row)
+    with pytest.raises(DataError, match=r"top1000\.dev" + message):
+        read_candidates(path)
+
+
+def test_a_trec_run_brings_no_texts(tmp_path: Path) -> None:
+    assert read_candidates(put(tmp_path, "run.txt", "q Q0 a 1 0.5 t\n")) is None
 
 
 def test_scores_that_fall_already_are_written_as_they_are(tmp_path: Path) -> None:

@@ -98,3 +98,16 @@ def test_a_sync_that_fails_changes_nothing(tmp_path):
     with pytest.raises(DataError, match="no passages to index"):
         sync([], tmp_path / "i", encoder)
     assert list(Index(tmp_path / "i").all_passages()) == content
+
+
+def test_two_texts_of_one_hash_are_not_taken_for_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("shortlist.pipeline.sync._key", len)  # collisions galore
+    encoder = FunctionEncoder(words)
+    before = passages({"p": ["aa", "ab", "abc"], "q": ["ba"]})
+    after = passages({"p": ["ab", "ac", "abd"], "q": ["ba"]})
+    RetrieveRerankPipeline.build(before, tmp_path / "i", bi_encoder=encoder, cross_encoder="none")
+    sync(after, tmp_path / "i", encoder)
+    RetrieveRerankPipeline.build(after, tmp_path / "j", bi_encoder=encoder, cross_encoder="none")
+    rows = np.arange(4)
+    synced, anew = Index(tmp_path / "i").vectors(rows), Index(tmp_path / "j").vectors(rows)
+    np.testing.assert_array_equal(synced, anew)

@@ -53,20 +53,24 @@ def _from_html(content: bytes) -> tuple[str, str]:
     """Return the main text without menus and footers; everything where there is no main text."""
     import trafilatura
     from trafilatura.metadata import extract_metadata
+    from trafilatura.utils import decode_file
 
-    tree = trafilatura.load_html(content)
+    text: str = decode_file(content)
+    if "<body" not in text.lower():  # a fragment, whose text would be lost
+        text = f"<html><body>{text}</body></html>"
+    tree = trafilatura.load_html(text)
     if tree is None:
         return "", ""
     found: Any = extract_metadata(tree)
-    text = trafilatura.extract(
-        content,
+    main = trafilatura.extract(
+        text,
         output_format="markdown",
         include_comments=False,
         include_tables=True,
         favor_recall=True,
         deduplicate=False,
     )
-    return (found.title or "" if found else ""), text or trafilatura.html2txt(content) or ""
+    return (found.title or "" if found else ""), main or trafilatura.html2txt(text) or ""
 
 
 def _from_office(content: bytes, suffix: str) -> tuple[str, str]:

@@ -17,7 +17,6 @@ _TEXTS = frozenset({".txt", ".md", ".markdown"})
 KINDS = _TEXTS | documents.KINDS
 LARGEST_NOTE = 64 << 20  # bytes; a note is read whole
 
-_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
@@ -130,11 +129,11 @@ def _split_at_headings(lines: list[str]) -> Iterator[tuple[int, str, list[str]]]
                 fence = mark
             elif mark.startswith(fence) and not line.strip().strip(mark[0]):
                 fence = ""
-        found = None if fence else _HEADING.match(line)
+        found = None if fence else _heading(line)
         under = None if fence else _UNDERLINE.match(line)
-        if found and found[2]:
+        if found:
             yield level, heading, body
-            level, heading, body = len(found[1]), found[2].strip(), []
+            level, heading, body = *found, []
         elif under and body and _is_prose(body):
             text = body.pop().strip()
             yield level, heading, body
@@ -142,6 +141,23 @@ def _split_at_headings(lines: list[str]) -> Iterator[tuple[int, str, list[str]]]
         else:
             body.append(line)
     yield level, heading, body
+
+
+def _heading(line: str) -> tuple[int, str] | None:
+    """Level and text of a line that is a Markdown heading; one without text is none.
+
+    No regular expression: with blanks on both sides of what is optional, one was quadratic.
+    """
+    marks = line.lstrip(" ")
+    text = marks.lstrip("#")
+    level = len(marks) - len(text)
+    if len(line) - len(marks) > 3 or not 1 <= level <= 6 or text[:1] not in (" ", "\t"):
+        return None
+    text = text.strip(" \t")
+    unclosed = text.rstrip("#")
+    if unclosed != text and (not unclosed or unclosed[-1] in " \t"):
+        text = unclosed.rstrip(" \t")
+    return (level, text) if text else None
 
 
 def _is_prose(body: list[str]) -> bool:

@@ -10,6 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
 from shortlist.data.ledger import Ledger
@@ -169,10 +170,13 @@ class _Cutter:
     def _overlapped(self, pieces: list[_Span], paragraphs: list[_Span]) -> list[_Span]:
         """Let each piece that goes on with a paragraph begin with the end of what is before it."""
         begins = [start for start, _ in paragraphs]
-        return [
+        longer = [
             (self._earlier(begins[bisect_right(begins, start) - 1], start, end), end)
             for start, end in pieces
         ]
+        # What begins the next piece as a whole need not stand alone as well
+        kept = [one for one, after in pairwise(longer) if after[0] > one[0]]
+        return [*kept, longer[-1]] if longer else []
 
     def _earlier(self, paragraph: int, start: int, end: int) -> int:
         special = self._count([""])[0]

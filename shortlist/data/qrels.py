@@ -29,7 +29,7 @@ def read_qrels(path: str | os.PathLike[str]) -> dict[str, dict[str, int]]:
     """
     path = Path(path)
     if quora.is_pairs(path):
-        return quora.read_duplicates(path).qrels
+        return quora.read_judged(path).qrels
     qrels: dict[str, dict[str, int]] = {}
     for number, query_id, passage_id, grade in judgements(path):
         grades = qrels.setdefault(query_id, {})
@@ -59,7 +59,7 @@ def write_qrels(qrels: Qrels, path: str | os.PathLike[str]) -> None:
         for query_id, grades in qrels.items():
             for passage_id, grade in grades.items():
                 for name in (query_id, passage_id):
-                    if not name or re.search(r"[\t\n\r]" if beir else r"\s", name):
+                    if not is_writable(name) or re.search(r"[\t\n\r]" if beir else r"\s", name):
                         raise UsageError(f"the id {name!r} cannot be written to {path.name}")
                 fields = (query_id, passage_id) if beir else (query_id, "0", passage_id)
                 stream.write(("\t".join([*fields, str(grade)]) + "\n").encode())
@@ -99,6 +99,11 @@ def _check_fields(fields: list[str], columns: int, line: str, place: str) -> Non
         )
     if not re.fullmatch(r"[+-]?[0-9]{1,9}", fields[-1]):
         raise DataError(f"{place}: the grade is not an integer: {fields[-1][:60]!r}")
+
+
+def is_writable(name: str) -> bool:
+    """Whether an id can stand in a UTF-8 file: not empty, and no half of a character."""
+    return bool(name) and not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def split_at_blanks(line: str) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from shortlist.data import quora, streams
 from shortlist.data.atomic import written
 from shortlist.data.rows import json_object
-from shortlist.errors import DataError
+from shortlist.errors import DataError, UsageError
 
 
 class EmptyQueryError(DataError):
@@ -28,7 +28,7 @@ def read_queries(path: str | os.PathLike[str]) -> dict[str, str]:
     """
     path = Path(path)
     if quora.is_pairs(path):
-        return quora.read_duplicates(path).queries
+        return quora.read_judged(path).queries
     queries: dict[str, str] = {}
     for number, query_id, text in numbered_queries(path):
         if query_id in queries:
@@ -48,10 +48,11 @@ def numbered_queries(
 
     With `on_error`, what is wrong with a line goes there, and reading goes on.
     """
-    is_json = Path(streams.bare_name(path.name)).suffix in (".jsonl", ".json", ".ndjson")
+    suffix = Path(streams.bare_name(path.name)).suffix
+    is_json, tabbed = suffix in (".jsonl", ".json", ".ndjson"), suffix == ".tsv"
     first = True
     for number, line in streams.records(path):
-        is_json = is_json or (first and line.lstrip().startswith("{"))
+        is_json = is_json or (first and not tabbed and line.lstrip().startswith("{"))
         first = False
         place = f"{path}:{number}"
         try:
@@ -67,12 +68,22 @@ def numbered_queries(
 def write_queries(queries: Mapping[str, str], path: str | os.PathLike[str]) -> None:
     """Write queries as BEIR does, or as ``id<TAB>text`` where `path` ends in ``.tsv``.
 
-    Gzipped where it ends in ``.gz``. The file appears complete or not at all.
+    Gzipped where it ends in ``.gz``. The file appears complete or not at all. An id or text that
+    could not be read back raises `UsageError`.
     """
     path = Path(path)
     tabbed = streams.bare_name(path.name).endswith(".tsv")
     with written(path) as stream:
         for query_id, text in queries.items():
+            if (
+                not query_id.strip()
+                or not text.strip()
+                or (tabbed and query_id.split() != [query_id])
+            ):
+                raise UsageError(
+                    f"the query {query_id!r} cannot be written: expected an id (without blanks in "
+                    f"a .tsv file) and a text, got {text[:60]!r}"
+                )
             if tabbed:
                 line = f"{query_id}\t{' '.join(text.split())}\n"
             else:

@@ -86,6 +86,14 @@ def read_duplicates(path: Path, ledger: Ledger | None = None) -> Duplicates:
     )  # fmt: skip
 
 
+def read_judged(path: Path) -> Duplicates:
+    """Read a file of pairs that some are to be judged by; DataError where none ask the same."""
+    found = read_duplicates(path)
+    if not found.queries:
+        raise DataError(f"{path}: no pair is labelled as asking the same; expected labels of 1")
+    return found
+
+
 def read_questions(path: Path, ledger: Ledger) -> Iterator[Passage]:
     """Yield every question of a file of pairs once, as a passage."""
     for identifier, text in read_duplicates(path, ledger).questions.items():

@@ -16,7 +16,7 @@ import numpy as np
 
 from shortlist.data import streams
 from shortlist.data.atomic import written
-from shortlist.data.qrels import split_at_blanks
+from shortlist.data.qrels import is_writable, split_at_blanks
 from shortlist.errors import DataError, UsageError
 from shortlist.records import Run
 
@@ -188,5 +188,5 @@ def _strictly_falling(scores: np.ndarray) -> list[str]:
 
 
 def _check_token(text: str, what: str) -> None:
-    if not isinstance(text, str) or not text or re.search(r"\s", text):
+    if not isinstance(text, str) or not is_writable(text) or re.search(r"\s", text):
         raise UsageError(f"{what} is {text!r}; a TREC run needs a string with no blank in it")

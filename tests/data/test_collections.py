@@ -296,3 +296,32 @@ def test_a_real_dump(shared_data: Path) -> None:
     assert summary.startswith(f"{len(passages):,} passages from 86 articles; dropped 2 redirects, ")
     assert max(count_words([p.model_text for p in passages])) <= 128
     assert len({p.id for p in passages}) == len(passages)
+
+
+@pytest.mark.parametrize(
+    ("line", "heading"),
+    [
+        ("# A", "A"),
+        ("   ###### A b \t", "A b"),
+        ("## A ##", "A"),
+        ("## A#", "A#"),
+        ("##\tA \t## ", "A"),
+        ("# #5 in the list", "#5 in the list"),
+        ("#A", None),
+        ("####### A", None),
+        ("    # A", None),
+        ("#", None),
+        ("## ##", None),
+        ("# a" + " " * 200_000 + "b", "a" + " " * 200_000 + "b"),
+        ("# " + " " * 200_000, None),
+    ],
+)
+def test_markdown_headings(tmp_path: Path, line: str, heading: str | None) -> None:
+    """As CommonMark 0.31 has them, section 4.2; long lines cost no more than their length."""
+    (tmp_path / "n.md").write_text(f"# Title\n\nBefore.\n\n{line}\n\nAfter.\n")
+    passages = list(load(tmp_path / "n.md", Cutting(lambda texts: [9] * len(texts), 99)).passages)
+    sections = [p.section for p in passages]
+    if heading is None:
+        assert set(sections) == {""}
+    else:
+        assert sections == ["", heading]

@@ -231,3 +231,21 @@ def test_a_folder_of_all_kinds(tmp_path: Path) -> None:
     found = {p.document_id for p in collection.passages if PROSE[0] in " ".join(p.text.split())}
     assert found == {f"ice{suffix}" for suffix in MAKERS}
     assert collection.ledger.documents == len(MAKERS)
+
+
+WORDS = "A fragment without html and body, with words enough."
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        f"<p>{WORDS}</p>".encode(),
+        b'<?xml version="1.0" encoding="iso-8859-1"?>' + f"<html><body>{WORDS}</body>".encode(),
+        f"<html><body><p>{WORDS}</p></body></html>".encode("utf-16"),
+        WORDS.encode(),
+    ],
+)
+def test_pages_that_are_hardly_html_keep_their_text(tmp_path: Path, page: bytes) -> None:
+    (tmp_path / "f.html").write_bytes(page)
+    _, text = read_document(tmp_path / "f.html")
+    assert text.strip() == WORDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shortlist.data.ids import SeenIds
@@ -13,6 +13,7 @@ ANY = st.text(st.characters(exclude_categories=()), max_size=3)  # halves of sur
 
 
 @given(st.lists(ANY | st.integers(0, 30).map(str), max_size=60))
+@settings(deadline=None)
 def test_it_answers_as_a_set(ids: list[str]) -> None:
     seen, known = SeenIds(), set[str]()
     for identifier in ids:

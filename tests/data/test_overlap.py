@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shortlist.data.paragraphs import Section, plain_text, split
@@ -27,6 +27,11 @@ def words_and_marks(texts: list[str]) -> list[int]:
 
 def thirds_of_bytes(texts: list[str]) -> list[int]:
     return [-(-len(text.encode()) // 3) + 1 for text in texts]
+
+
+def dearer_together(texts: list[str]) -> list[int]:
+    """Two sentences take more than the sum of both."""
+    return [len(text.split()) + 2 * len(re.findall(r"\.\s+\S", text)) + 2 for text in texts]
 
 
 SENTENCE = st.lists(st.sampled_from(["a", "is", "Word", "é", "日本", "xxxxxxx"]), min_size=1).map(
@@ -55,8 +60,9 @@ def cut(
     title=st.text("ab ", max_size=20),
     limit=st.integers(20, 60),
     share=st.floats(0, 1),
-    count=st.sampled_from([words, words_and_marks, thirds_of_bytes]),
+    count=st.sampled_from([words, words_and_marks, thirds_of_bytes, dearer_together]),
 )
+@settings(deadline=None)
 def test_nothing_is_lost_nothing_is_too_long_and_offsets_hold(
     sections: list[Section], title: str, limit: int, share: float, count: Counter
 ) -> None:
@@ -80,6 +86,7 @@ def test_nothing_is_lost_nothing_is_too_long_and_offsets_hold(
     share=st.floats(0, 1),
     count=st.sampled_from([words, words_and_marks, thirds_of_bytes]),
 )
+@settings(deadline=None)
 def test_what_is_shared_is_at_most_the_overlap_and_inside_one_paragraph(
     sections: list[Section], limit: int, share: float, count: Counter
 ) -> None:
@@ -96,6 +103,7 @@ def test_what_is_shared_is_at_most_the_overlap_and_inside_one_paragraph(
 
 
 @given(st.integers(60, 300), st.integers(20, 60), st.data())
+@settings(deadline=None)
 def test_neighbours_share_exactly_the_overlap_where_words_are_tokens(
     length: int, limit: int, data: st.DataObject
 ) -> None:
@@ -118,6 +126,7 @@ def test_whole_sentences_are_shared_where_they_are_short_enough() -> None:
 @given(
     sections=SECTIONS, limit=st.integers(20, 60), count=st.sampled_from([words, words_and_marks])
 )
+@settings(deadline=None)
 def test_without_overlap_nothing_is_shared(
     sections: list[Section], limit: int, count: Counter
 ) -> None:
@@ -128,6 +137,7 @@ def test_without_overlap_nothing_is_shared(
 
 
 @given(text=PARAGRAPH, limit=st.integers(24, 60), data=st.data())
+@settings(deadline=None)
 def test_pieces_end_where_those_of_a_shorter_limit_end(
     text: str, limit: int, data: st.DataObject
 ) -> None:

@@ -23,9 +23,10 @@ from shortlist.cli.options import (
     TitleField,
 )
 from shortlist.cli.reading import Reading, ReadingOptions, report_cuts
-from shortlist.cli.show import note
+from shortlist.cli.show import note, refuse_same
 from shortlist.data.atomic import written
 from shortlist.data.queries import read_queries
+from shortlist.errors import DataError, UsageError
 from shortlist.models.presets import DEFAULT_PRESET
 from shortlist.pipeline.stages import load_bi_encoder
 from shortlist.pipeline.vectors import NpyWriter
@@ -61,6 +62,10 @@ def encode(
     options = ReadingOptions(
         id_field, title_field, text_field, passage_tokens, overlap, cut_records
     )
+    for written_file in (output, ids):
+        refuse_same(written_file, Path(source))
+    if queries and options != ReadingOptions():
+        raise UsageError("--queries reads queries as they are; leave out --...-field and the cuts")
     model = load_bi_encoder(preset, bi_encoder, device=device)
     reading = None if queries else Reading(source, model, options)
     pairs: Iterator[tuple[str, str]]
@@ -83,6 +88,8 @@ def encode(
             )
             names.write("".join(f"{name}\n" for name, _ in batch).encode("utf-8", "replace"))
             rows += len(batch)
+        if not rows:
+            raise DataError(f"{source}: there is nothing to encode")
     if reading:
         reading.report()
     report_cuts(model, cuts.passages, cuts.tokens)

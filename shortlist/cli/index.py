@@ -72,6 +72,8 @@ def index(
     )
     if source is None and (embeddings is None or ids is None):
         raise UsageError("what to index? Give a SOURCE, or --embeddings with --ids")
+    if source is None and (options != ReadingOptions() or cross_encoder):
+        raise UsageError("vectors without a SOURCE have no columns, no texts and no second stage")
     if ids is not None and embeddings is None:
         raise UsageError("--ids names the rows of --embeddings; give both")
     refuse_to_replace(output, overwrite)  # before the models are loaded

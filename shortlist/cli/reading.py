@@ -11,6 +11,7 @@ from shortlist.cli.show import note
 from shortlist.data.collections import Collection, Cutting, load
 from shortlist.data.columns import Columns
 from shortlist.data.language import LanguageSample
+from shortlist.data.ledger import EVERYTHING
 from shortlist.errors import UsageError
 from shortlist.models.encoders import Encoder
 from shortlist.models.presets import languages_of
@@ -43,11 +44,16 @@ class Reading:
     """
 
     def __init__(self, source: str, model: Any, options: ReadingOptions) -> None:
-        limit = options.passage_tokens or model.max_tokens
+        limit = model.max_tokens if options.passage_tokens is None else options.passage_tokens
         if not 8 <= limit <= model.max_tokens:
             raise UsageError(
                 f"--passage-tokens {limit}: expected 8 to {model.max_tokens}, which is what "
                 f"{model.name} reads"
+            )
+        if not 0 <= options.overlap <= limit // 4:
+            raise UsageError(
+                f"--overlap {options.overlap}: expected 0 to {limit // 4}, a quarter of the "
+                f"{limit} tokens of a passage"
             )
         self._source = source
         self._options = options
@@ -56,6 +62,12 @@ class Reading:
         )
         cutting = Cutting(model.count_tokens, limit, options.overlap, options.cut_records)
         self.collection: Collection = load(source, cutting, options.columns)
+        asked = options.overlap or options.passage_tokens is not None
+        if asked and not self.collection.is_cut:
+            raise UsageError(
+                f"the rows of a {self.collection.kind} stay whole; to cut those that are too long "
+                "into passages, add --cut-records"
+            )
 
     def passages(self) -> Iterator[Passage]:
         """Stream the passages; what language they are in is looked at in passing."""
@@ -75,6 +87,13 @@ class Reading:
             "languages": dict(self._languages.counts().most_common(5)),
             "options": asdict(self._options),
         }
+
+    def is_unreadable(self, document: str) -> bool:
+        """Whether a document is there, or may be, and could not be read."""
+        return any(
+            name in (document, EVERYTHING) or (name.endswith("/") and document.startswith(name))
+            for name in self.collection.ledger.unreadable
+        )
 
     def report(self) -> None:
         """Say on stderr what was kept and dropped."""

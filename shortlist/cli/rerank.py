@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from tqdm import tqdm
 
 from shortlist.cli.options import Device, IdField, TextField, TitleField
-from shortlist.cli.show import note
+from shortlist.cli.show import note, refuse_same
 from shortlist.data.collections import Cutting, load
 from shortlist.data.columns import Columns
 from shortlist.data.queries import read_queries
@@ -23,7 +24,6 @@ from shortlist.models.presets import preset as preset_named
 from shortlist.pipeline.batch import rerank_run, run_scores
 from shortlist.pipeline.index import Index
 from shortlist.pipeline.layout import MANIFEST
-from shortlist.pipeline.stages import load_bi_encoder
 from shortlist.records import Passage
 
 DEFAULT_RUN_DEPTH = 100
@@ -59,6 +59,7 @@ def rerank(
     """
     if depth < 1:
         raise UsageError(f"--depth must be at least 1 (got {depth})")
+    refuse_same(output, run, queries)
     device = choose_device(device)
     found = read_run(run)
     inside = read_candidates(run) if corpus is None or queries is None else None
@@ -68,7 +69,7 @@ def rerank(
     wanted = {p for scores in found.values() for p in scores}
     if corpus is not None:
         columns = Columns(id_field, title_field, text_field)
-        passages = {p.id: p for p in _passages(corpus, columns, device) if p.id in wanted}
+        passages = {p.id: p for p in _passages(corpus, columns) if p.id in wanted}
     elif inside:
         passages = {p: Passage(p, text) for p, text in inside[1].items()}
     model = CrossEncoder.load(
@@ -81,19 +82,17 @@ def rerank(
     note(f"{len(found):,} queries, {pairs:,} pairs: {output}")
 
 
-def _passages(corpus: str, columns: Columns, device: str) -> Iterable[Passage]:
+def _passages(corpus: str, columns: Columns) -> Iterable[Passage]:
     if (Path(corpus) / MANIFEST).is_file():
         return Index(corpus).all_passages()
-    model: list[Any] = []
-
-    def count_tokens(texts: list[str]) -> list[int]:
-        """Count as `shortlist index` would, so that documents are cut into the same passages."""
-        if not model:
-            model.append(load_bi_encoder(DEFAULT_PRESET, device=device))
-        counts: list[int] = model[0].count_tokens(texts)
-        return counts
-
-    return load(corpus, Cutting(count_tokens, _LONGEST), columns).passages
+    collection = load(corpus, Cutting(_nothing_is_cut, sys.maxsize, cut_records=False), columns)
+    if collection.is_cut:
+        raise UsageError(
+            f"{corpus} is a {collection.kind}: how it was cut into the passages of the run is not "
+            "known; give an index of it"
+        )
+    return collection.passages
 
 
-_LONGEST = 256  # tokens that the default bi-encoder reads
+def _nothing_is_cut(texts: list[str]) -> list[int]:
+    return [1] * len(texts)

@@ -20,10 +20,10 @@ from shortlist.cli.options import (
     IndexArgument,
     NoRerank,
 )
-from shortlist.cli.show import note, print_hits, print_json
+from shortlist.cli.show import note, print_hits, print_json, refuse_same
 from shortlist.data.atomic import written
 from shortlist.data.queries import read_queries
-from shortlist.data.runs import write_run
+from shortlist.data.runs import check_run_ids, write_run
 from shortlist.errors import UsageError
 from shortlist.pipeline.batch import run_scores, search_all
 from shortlist.pipeline.pipeline import DEFAULT_DEPTH, DEFAULT_TOP_K, RetrieveRerankPipeline
@@ -71,6 +71,7 @@ def search(
         raise UsageError("give one QUERY, or a file of them with --queries")
     if (queries is None) != (output is None):
         raise UsageError("--queries and -o belong together: where from, and where to")
+    refuse_same(output, queries)
     questions = read_queries(queries) if queries else {}
     pipeline = RetrieveRerankPipeline.open(
         index, cross_encoder="none" if no_rerank else cross_encoder, device=device, progress=None
@@ -88,6 +89,10 @@ def search(
         else:
             print_hits(hits)
         return
+    if not as_json:  # before the searching, not after it
+        check_run_ids(questions, "query", output)
+        check_run_ids(pipeline.index.ids(), "passage", output)
+        check_run_ids([run_tag], "run", output)
     pipeline.show_progress(False)  # there is one bar over all queries
     with tqdm(total=len(questions), desc="searching", unit=" queries", disable=None) as bar:
         answers = search_all(

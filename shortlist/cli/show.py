@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from shortlist.errors import UsageError
 from shortlist.records import Hit
 
 LONGEST_TEXT = 700  # characters of a passage that are shown
@@ -32,6 +34,17 @@ def note(message: str) -> None:
     typer.echo(message, err=True)
 
 
+def refuse_same(output: Path | None, *inputs: Path | None) -> None:
+    """Nobody wants a result in the place of what it was made from.
+
+    Raises:
+        UsageError: the output is one of the inputs.
+    """
+    for given in inputs:
+        if output and given and output.exists() and given.exists() and output.samefile(given):
+            raise UsageError(f"{output} is read and would be written over; choose another name")
+
+
 def print_json(value: Any, *, indent: int | None = 1) -> None:
     """JSON on stdout; lone surrogates and the like stay escaped."""
     typer.echo(json.dumps(value, ensure_ascii=True, indent=indent, allow_nan=False))
@@ -43,6 +56,8 @@ def print_hits(hits: Sequence[Hit]) -> None:
     for hit in hits:
         console.print(heading(hit), soft_wrap=True)
         console.print(indented(shortened(hit.text), 4, console), soft_wrap=True)
+        if hit.folded:
+            console.print(Text(f"    also: {', '.join(hit.folded)}", "dim"), soft_wrap=True)
         console.print()
 
 
@@ -56,6 +71,8 @@ def heading(hit: Hit) -> Text:
     if hit.rerank_score is not None:
         moved = "stays" if hit.retrieval_rank == hit.rank else f"{hit.retrieval_rank} → {hit.rank}"
         line.append(f"  (retrieval {hit.retrieval_score:.3f}, {moved})", "dim")
+    if "#" in hit.id:  # a file: where to read on
+        line.append(f"  {hit.document}", "dim")
     return line
 
 

@@ -11,6 +11,7 @@ from shortlist.cli.index import build
 from shortlist.cli.options import Device, SourceArgument
 from shortlist.cli.reading import Reading, ReadingOptions, report_cuts
 from shortlist.cli.show import note
+from shortlist.data.ledger import counted
 from shortlist.errors import IndexFolderError
 from shortlist.models.presets import DEFAULT_PRESET
 from shortlist.pipeline.index import Index
@@ -21,6 +22,9 @@ from shortlist.pipeline.sync import sync as sync_index
 def sync(
     source: SourceArgument,
     index: Annotated[Path, typer.Argument(metavar="INDEX", help="Made where there is none.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Delete more than half of the documents if need be.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Add what is new in a collection, replace what changed, delete what is gone.
@@ -42,16 +46,24 @@ def sync(
             f"a {reading.collection.kind}; sync the collection that it was made from"
         )
     changes = sync_index(
-        reading.passages(), index, encoder, source=reading.described, progress=None
+        reading.passages(),
+        index,
+        encoder,
+        unreadable=reading.is_unreadable,
+        force=force,
+        source=reading.described,
+        progress=None,
     )
     reading.report()
     manifest = Index(index).manifest
     report_cuts(encoder, manifest.cut_passages, manifest.cut_tokens)
+    kept = f", {changes.kept:,} kept that cannot be read now" if changes.kept else ""
     if not changes:
-        note(f"{index} is up to date: {changes.unchanged:,} documents, nothing changed")
+        documents = counted(changes.unchanged, "documents")
+        note(f"{index} is up to date: {documents}{kept}, nothing changed")
         return
     note(
-        f"{index}: {changes.added:,} documents added, {changes.replaced:,} replaced, "
-        f"{changes.deleted:,} deleted, {changes.unchanged:,} unchanged; "
-        f"{changes.encoded:,} passages encoded"
+        f"{index}: {counted(changes.added, 'documents')} added, {changes.replaced:,} replaced, "
+        f"{changes.deleted:,} deleted, {changes.unchanged:,} unchanged{kept}; "
+        f"{counted(changes.encoded, 'passages')} encoded"
     )

@@ -11,7 +11,14 @@ from shortlist.data import documents, hub, msmarco, quora, streams
 from shortlist.data.columns import Columns, read_passages
 from shortlist.data.ledger import Ledger
 from shortlist.data.notes import KINDS as NOTES
-from shortlist.data.notes import Note, has_notes, read_note, read_notes, sections_of_text
+from shortlist.data.notes import (
+    Note,
+    has_notes,
+    read_note,
+    read_notes,
+    sections_of_text,
+    visible_files,
+)
 from shortlist.data.paragraphs import TokenCounter, split
 from shortlist.data.rows import Row, kind_of, read_rows, rows_of
 from shortlist.data.wikipedia import read_articles
@@ -43,6 +50,7 @@ class Collection:
     kind: str  # "MediaWiki dump", "JSONL", "BEIR folder", "folder of texts", ...
     passages: Iterator[Passage]
     ledger: Ledger
+    is_cut: bool = True  # texts into passages; else every passage is a whole record
 
 
 def load(source: Path | str, cutting: Cutting, columns: Columns | None = None) -> Collection:
@@ -80,19 +88,24 @@ class _Reading:
         self.has_columns = False
 
     def folder(self, path: Path) -> Collection:
+        try:
+            next(path.iterdir(), None)
+        except OSError as error:
+            raise DataError(f"{path}: this folder cannot be read ({error.strerror})") from error
         if corpus := streams.find(path, "corpus.jsonl"):
             return self.table("BEIR folder", partial(read_rows, corpus), corpus)
         if collection := streams.find(path, msmarco.COLLECTION):
             rows = partial(msmarco.read_collection, collection)
             return self.table("MS MARCO folder", rows, collection)
-        if pairs := streams.find(path, *quora.NAMES):
+        pairs = streams.find(path, *quora.NAMES)
+        if pairs and quora.is_pairs(pairs):
             return self.file(pairs)
         if hub.is_saved_dataset(path):
-            return self.dataset(hub.HubSource(str(path)))
+            return self.dataset(hub.HubSource(str(path), is_local=True))
         if has_notes(path):
             notes = self._notes(read_notes(path, self.ledger))
             return Collection("folder of texts", notes, self.ledger)
-        tables = sorted(file for file in path.rglob("*") if file.is_file() and kind_of(file))
+        tables = sorted(file for file in visible_files(path, self.ledger) if kind_of(file))
         if tables:
             return self.table(
                 "folder of tables", partial(rows_of, tables, self.columns.named()), *tables
@@ -104,14 +117,15 @@ class _Reading:
             raise DataError(f"{path}: no such file; check the spelling of the path")
         name = streams.bare_name(path.name)
         suffix = Path(name).suffix
-        if suffix in documents.KINDS:
+        is_plain = name == path.name.lower()
+        if suffix in documents.KINDS and is_plain:
             if command := documents.missing_extra(suffix):
                 raise MissingExtraError(f"{path}: reading {suffix} files needs an extra: {command}")
             return Collection("document", self._file(path), self.ledger)
         streams.check(path)
         if quora.is_pairs(path):
             questions = quora.read_questions(path, self.ledger)
-            return Collection("Quora question pairs", questions, self.ledger)
+            return Collection("Quora question pairs", questions, self.ledger, is_cut=False)
         if name == msmarco.COLLECTION:
             rows = partial(msmarco.read_collection, path)
             return self.table("MS MARCO collection", rows, path)
@@ -119,9 +133,11 @@ class _Reading:
             return self.table(kind, partial(read_rows, path, self.columns.named()), path)
         if suffix == ".xml":
             return Collection("MediaWiki dump", self._articles(path), self.ledger)
-        if suffix in NOTES and name == path.name.lower():
+        if suffix in NOTES and is_plain:
             return Collection("text file", self._file(path), self.ledger)
-        raise DataError(f"{path}: unknown kind of file {path.suffix!r}; expected {READABLE}")
+        raise DataError(
+            f"{path}: unknown kind of file {''.join(path.suffixes[-2:])!r}; expected {READABLE}"
+        )
 
     def table(
         self, kind: str, rows: Callable[[], Iterator[Row]], *files: Path, cut: bool = False
@@ -131,15 +147,13 @@ class _Reading:
         self.has_columns = True
         passages = read_passages(rows, self.columns, self.ledger)
         wanted = self.cutting.cut_records
-        if cut if wanted is None else wanted:
+        if is_cut := cut if wanted is None else wanted:
             passages = self._cut_records(passages)
-        return Collection(kind, passages, self.ledger)
+        return Collection(kind, passages, self.ledger, is_cut)
 
     def dataset(self, source: hub.HubSource) -> Collection:
-        local = Path(source.name).exists()
-        return self.table(
-            f"dataset {source.name}", partial(hub.read_dataset, source), cut=not local
-        )
+        rows = partial(hub.read_dataset, source, self.ledger)
+        return self.table(f"dataset {source.name}", rows, cut=not source.is_local)
 
     def _articles(self, dump: Path) -> Iterator[Passage]:
         for article in read_articles(dump, self.ledger):

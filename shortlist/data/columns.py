@@ -12,7 +12,7 @@ from typing import Any
 
 from shortlist.data.ids import SeenIds
 from shortlist.data.ledger import Ledger
-from shortlist.data.rows import IDS, TEXTS, TITLES, Row
+from shortlist.data.rows import IDS, TEXTS, Row
 from shortlist.errors import DataError
 from shortlist.records import Passage
 
@@ -101,15 +101,17 @@ class _Names:
                     f"{row.place}: no column {name!r} for --{option}-field; "
                     f"there are: {_listed(row)}"
                 )
-        text = columns.text or next((name for name in TEXTS if name in row.values), None)
+        found = {str(name).lower(): name for name in row.values}  # spreadsheets write "Text"
+        usual = next((name for name in TEXTS if name in found), None)
+        text = columns.text or (found[usual] if usual else None)
         if text is None:
             raise DataError(
                 f"{row.place}: no 'text'; name the column that holds it with --text-field; "
                 f"there are: {_listed(row)}"
             )
         return cls(
-            ids=(columns.id,) if columns.id else IDS,
-            titles=(columns.title,) if columns.title else TITLES,
+            ids=(columns.id,) if columns.id else tuple(found.get(name, name) for name in IDS),
+            titles=(columns.title,) if columns.title else (found.get("title", "title"),),
             text=text,
         )
 
@@ -146,7 +148,10 @@ def _is_missing(value: Any) -> bool:
 def _id(row: Row, column: str) -> str:
     value = row.values[column]
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        raise DataError(f"{row.place}: expected an id that is a string, got {value!r:.60}")
+        raise DataError(
+            f"{row.place}: expected an id that is a string or a whole number, got {value!r:.60}; "
+            "write it as a string, or name another column with --id-field"
+        )
     if not str(value).isprintable():
         raise DataError(f"{row.place}: expected an id of printable characters, got {value!r:.60}")
     return str(value)
@@ -189,7 +194,10 @@ def _as_json(value: Any, ledger: Ledger) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        if math.isfinite(value):
+            return value
+        ledger.drop("metadata values that are NaN or infinite")
+        return None
     if isinstance(value, Mapping):
         return {
             _whole_characters(str(name), ledger): _as_json(part, ledger)

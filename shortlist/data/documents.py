@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from shortlist.data import streams
 from shortlist.errors import DataError, MissingExtraError
 
 HTML = frozenset({".html", ".htm", ".xhtml"})
 OFFICE = frozenset({".pdf", ".docx", ".pptx", ".xlsx", ".epub", ".ipynb"})
 KINDS = HTML | OFFICE
 LARGEST_FILE = 256 << 20  # bytes; the extractors read a file whole
+MOST_UNPACKED = 32 << 20  # bytes inside an office file below which the ratio is not looked at
 
 _EXTRAS = {**dict.fromkeys(HTML, ("html", "trafilatura")),
            **dict.fromkeys(OFFICE, ("documents", "markitdown"))}  # fmt: skip
@@ -42,11 +45,23 @@ def read_document(path: Path) -> tuple[str, str]:
         raise DataError(f"{path}: {size >> 20} MiB; expected a document of at most {most} MiB")
     if not content:
         raise DataError(f"{path}: the file is empty; was it downloaded completely?")
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        _refuse_bomb(path, content)
     try:
         return _from_html(content) if suffix in HTML else _from_office(content, suffix)
     except Exception as error:  # whatever an extractor thinks of: the file is named
         what = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"{path}: this {suffix} file cannot be read ({what})") from error
+
+
+def _refuse_bomb(path: Path, content: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > max(MOST_UNPACKED, streams.MOST_EXPANSION * len(content)):
+        raise DataError(
+            f"{path}: {len(content):,} bytes become {size:,}; that is no document, refused as a "
+            "decompression bomb"
+        )
 
 
 def _from_html(content: bytes) -> tuple[str, str]:

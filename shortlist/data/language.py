@@ -11,6 +11,7 @@ from shortlist.records import Passage
 SAMPLE = 200  # passages looked at
 _EARLY = 50  # passages after which the first look is taken, before hours of encoding
 _CHARACTERS = 400  # of a passage that are looked at
+_FEWEST = 10  # passages whose language could be told, below which there is no warning
 _LETTERS = 40  # below which a guess is worth nothing
 _NOT_LANGUAGES = {"zxx", "und"}  # as the detector calls formulas and numbers
 WORTH_A_WARNING = 0.2  # of the sample in other languages
@@ -80,7 +81,7 @@ class LanguageSample:
         counts = self.counts()
         told = sum(counts.values())
         foreign = Counter({x: n for x, n in counts.items() if x not in self.languages})
-        if not told or sum(foreign.values()) < WORTH_A_WARNING * told:
+        if told < _FEWEST or sum(foreign.values()) < WORTH_A_WARNING * told:
             return ""
         listed = ", ".join(f"{x} {n / told:.0%}" for x, n in foreign.most_common(3))
         known = ", ".join(sorted(self.languages))

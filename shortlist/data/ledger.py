@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+EVERYTHING = "/"  # in `unreadable`: the rest of a source that was cut off
 _MOST_WARNINGS = 100  # a hopeless file must not fill the memory with complaints
 _PLURAL = re.compile(r"(?<![\w.])([A-Za-z]{2,})s\b")  # "pages" in "pages of ...", not ".js"
 
@@ -25,6 +26,7 @@ class Ledger:
     dropped: Counter[str] = field(default_factory=Counter)
     noted: Counter[str] = field(default_factory=Counter)  # kept, but not as it stood in the file
     warnings: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)  # documents, and folders ending in "/"
 
     def drop(self, what: str, count: int = 1) -> None:
         """Count something that was left out; a count of 0 leaves no trace."""
@@ -49,23 +51,28 @@ class Ledger:
         >>> ledger.summary()
         '208 passages from 48 articles; dropped 1 disambiguation page, 3 redirects'
         """
-        parts = [_counted(self.kept, "passages")]
+        parts = [counted(self.kept, "passages")]
         if self.documents:
-            parts[0] += f" from {_counted(self.documents, self.documents_are)}"
+            parts[0] += f" from {counted(self.documents, self.documents_are)}"
         if self.dropped:
             parts.append("dropped " + _listed(self.dropped.items()))
         if self.noted:
             parts.append(_listed(self.noted.items()))
         if self.warnings:
-            parts.append(_counted(len(self.warnings), "warnings"))
+            parts.append(counted(len(self.warnings), "warnings"))
         return "; ".join(parts)
 
 
 def _listed(counts: Iterable[tuple[str, int]]) -> str:
     ordered = sorted(counts, key=lambda item: (item[1], item[0]))
-    return ", ".join(_counted(count, what) for what, count in ordered)
+    return ", ".join(counted(count, what) for what, count in ordered)
 
 
-def _counted(count: int, plural: str) -> str:
+def counted(count: int, plural: str) -> str:
+    """Write a count and what is counted, a single one in the singular.
+
+    >>> counted(1, "documents"), counted(1200, "documents")
+    ('1 document', '1,200 documents')
+    """
     what = _PLURAL.sub(r"\1", plural, count=1) if count == 1 else plural
     return f"{count:,} {what}"

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shortlist.data import documents, streams
-from shortlist.data.ledger import Ledger
+from shortlist.data.ledger import Ledger, counted
 from shortlist.data.paragraphs import Section
+from shortlist.data.rows import kind_of
 from shortlist.errors import DataError, MissingExtraError
 
 _TEXTS = frozenset({".txt", ".md", ".markdown"})
@@ -33,36 +34,43 @@ class Note:
 def read_notes(folder: Path, ledger: Ledger) -> Iterator[Note]:
     """Read the texts and documents below `folder` in the order of their paths.
 
-    Hidden files and folders are passed over, other kinds of files counted by their suffix. A
-    document that its extractor cannot read, or whose extractor is not installed, is counted and
-    warned of. Raises DataError with file and line for what is no UTF-8 text.
+    Hidden files and folders are passed over, links to folders are not followed, other kinds of
+    files are counted by their suffix. What cannot be read - a text that is no UTF-8, a document
+    that its extractor refuses or whose extractor is not installed, a folder without permission - is
+    counted, warned of, and listed in `ledger.unreadable`.
     """
     ledger.documents_are = "files"
-    for path in _walk(folder):
+    tables = 0
+    for path in visible_files(folder, ledger):
         suffix = path.suffix.lower()
         if suffix not in KINDS:
+            tables += bool(kind_of(path))
             ledger.drop(f"{suffix} files" if suffix else "files without a suffix")
-        elif not path.stat().st_size:
-            ledger.drop("empty files")
-        else:
-            try:
-                note = read_note(path, path.relative_to(folder).as_posix())
-            except (DataError, MissingExtraError) as error:
-                if suffix in _TEXTS:
-                    raise
-                ledger.drop(f"{suffix} files that could not be read")
-                ledger.warn(str(error))
-                continue
-            if not note.sections:
-                ledger.drop("files without text")
-                continue
-            ledger.documents += 1
-            yield note
+            continue
+        # a name that is no UTF-8 is kept apart from others by its escaped bytes
+        name = os.fsencode(path.relative_to(folder)).decode("utf-8", "backslashreplace")
+        try:
+            note = read_note(path, name) if path.stat().st_size else None
+        except (DataError, MissingExtraError, OSError) as error:
+            ledger.drop(f"{suffix} files that could not be read")
+            ledger.warn(str(error))
+            ledger.unreadable.append(name)
+            continue
+        if note is None or not note.sections:
+            ledger.drop("files without text" if note else "empty files")
+            continue
+        ledger.documents += 1
+        yield note
+    if tables:
+        ledger.warn(
+            f"{folder}: {counted(tables, 'tables')} beside the texts were left out; index them by "
+            "themselves, or move the texts away to index the tables"
+        )
 
 
 def has_notes(folder: Path) -> bool:
     """Whether there is a file below `folder` that `read_notes` would read."""
-    return any(path.suffix.lower() in KINDS for path in _walk(folder))
+    return any(path.suffix.lower() in KINDS for path in visible_files(folder, Ledger()))
 
 
 def read_note(path: Path, note_id: str) -> Note:
@@ -86,14 +94,26 @@ def sections_of_text(text: str) -> tuple[Section, ...]:
     return (Section("", paragraphs),) if paragraphs else ()
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def visible_files(folder: Path, ledger: Ledger) -> Iterator[Path]:
     """Files below `folder`, sorted by path; links to folders are not followed: they may loop."""
-    for root, folders, names in os.walk(folder):
+
+    def locked(error: OSError) -> None:
+        name = Path(error.filename).relative_to(folder).as_posix()
+        ledger.drop("folders that could not be read")
+        ledger.warn(f"{error.filename}: this folder cannot be read ({error.strerror})")
+        ledger.unreadable.append(f"{name}/")
+
+    for root, folders, names in os.walk(folder, onerror=locked):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        ledger.drop("links to folders", sum(Path(root, name).is_symlink() for name in folders))
         for name in sorted(names):
             path = Path(root, name)
-            if not name.startswith(".") and path.is_file():
+            if name.startswith("."):
+                continue
+            if path.is_file():
                 yield path
+            elif path.is_symlink():
+                ledger.drop("links to nothing")
 
 
 def _without_front_matter(lines: list[str]) -> list[str]:

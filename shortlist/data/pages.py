@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from shortlist.data import streams
-from shortlist.data.ledger import Ledger
+from shortlist.data.ledger import EVERYTHING, Ledger
 from shortlist.errors import DataError
 
 LARGEST_PAGE = 64 << 20  # characters; MediaWiki itself stops at 2 MiB unless told otherwise
@@ -74,8 +74,10 @@ def read_pages(path: Path, ledger: Ledger) -> Iterator[Page]:
         if not fed:
             raise
         ledger.warn(f"{error}; all pages before the cut were read")
+        ledger.unreadable.append(EVERYTHING)
     except _XmlCutOffError as error:
         ledger.warn(f"{error}; the file is cut off, all pages before the cut were read")
+        ledger.unreadable.append(EVERYTHING)
     yield from parser.take()
     parser.check_kind()
 

@@ -180,8 +180,12 @@ class _Cutter:
 
     def _earlier(self, paragraph: int, start: int, end: int) -> int:
         special = self._count([""])[0]
+        nearest = start - _CERTAINLY_TOO_LONG * self.overlap  # linear in long paragraphs, too
         for level in (1, 2):  # whole sentences if one is short enough, else words
-            units = [a for a, b in self._units(paragraph, start, level) if b <= start]
+            first = max(paragraph, nearest)
+            units = [a for a, b in self._units(first, start, level) if b <= start]
+            if first > paragraph:
+                units = units[1:]  # the first may begin in the middle
             tails = self._count([self.plain[a:start] for a in units[-self.overlap :]])
             for a, tokens in zip(units[-self.overlap :], tails, strict=True):
                 if tokens - special <= self.overlap and self._fit([(a, end)], self.whole_tokens)[0]:

@@ -12,6 +12,8 @@ from shortlist.data.atomic import written
 from shortlist.data.rows import json_object
 from shortlist.errors import DataError, UsageError
 
+_HEADERS = {("id", "text"), ("_id", "text"), ("qid", "query"), ("query_id", "query")}
+
 
 class EmptyQueryError(DataError):
     """A query whose id or text is empty."""
@@ -55,6 +57,8 @@ def numbered_queries(
         is_json = is_json or (first and not tabbed and line.lstrip().startswith("{"))
         first = False
         place = f"{path}:{number}"
+        if number == 1 and not is_json and tuple(line.lower().split("\t")) in _HEADERS:
+            continue
         try:
             query_id, text = _query(line, place, is_json=is_json)
         except DataError as error:

@@ -17,12 +17,12 @@ from shortlist.data import streams
 from shortlist.errors import DataError
 
 _HEAD_LINES = 200  # of a TSV file that tell whether its quotes are quotes
-_PARQUET_ROWS = 1024  # read at once
+_PARQUET_ROWS = 32  # read at once: a few bytes on disk may be megabytes a cell
+_MOST_IN_ROWS = 256 << 20  # bytes in so many rows
 
 IDS = ("_id", "id", "docid", "doc_id", "docno", "pid")
-TITLES = ("title",)
 TEXTS = ("text", "contents", "content", "body", "passage", "abstract", "question")
-_USUAL = frozenset({*IDS, *TITLES, *TEXTS})
+_USUAL = frozenset({*IDS, "title", *TEXTS})
 
 KINDS = {
     ".jsonl": "JSONL", ".ndjson": "JSONL", ".csv": "CSV", ".tsv": "TSV", ".parquet": "Parquet",
@@ -111,7 +111,9 @@ def _width(line: str, delimiter: str) -> int:
 def _tsv_rows(path: Path, names: frozenset[str]) -> Iterator[Row]:
     cells = _cells(path, "\t", quoted=_quotes_are_quotes(path))
     number, first = next(cells, (1, []))
-    if len(first) == 2 and not names & {cell.strip() for cell in first}:
+    if len(first) == 2 and names.isdisjoint(
+        {name for c in first for name in (c.strip(), c.strip().lower())}
+    ):
         yield Row(f"{path}:{number}", dict(zip(("id", "text"), first, strict=True)))
         for number, cells_of_row in cells:
             yield _row(path, number, ["id", "text"], cells_of_row)
@@ -203,6 +205,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         with pq.ParquetFile(path) as file:
             _refuse_repeated(f"{path}", file.schema_arrow.names)
             for batch in file.iter_batches(_PARQUET_ROWS, use_threads=False):
+                _refuse_large(f"{path}:row {number + 1}", batch.nbytes)
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(f"{path}:row {number}", values)
@@ -211,6 +214,12 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
     except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         what = " ".join(str(error).split())[:200]
         raise DataError(f"{path}: not a Parquet file that can be read ({what})") from error
+
+
+def _refuse_large(place: str, size: int) -> None:
+    if size > _MOST_IN_ROWS:
+        most = _MOST_IN_ROWS >> 20
+        raise DataError(f"{place}: {_PARQUET_ROWS} rows of {size >> 20} MiB; expected {most} MiB")
 
 
 def rows_of(paths: Iterable[Path], named: frozenset[str] = frozenset()) -> Iterator[Row]:

@@ -161,6 +161,16 @@ def write_run(
             stream.write(_run_lines(query_id, scores, tag).encode())
 
 
+def check_run_ids(ids: Iterable[str], what: str, path: str | os.PathLike[str]) -> None:
+    """Raise UsageError where an id could not be written: it has a blank, or is empty."""
+    for identifier in ids:
+        if not is_writable(identifier) or re.search(r"\s", identifier):
+            raise UsageError(
+                f"{path}: the {what} id {identifier!r} has a blank in it, and a TREC run cannot "
+                "hold it; rename it, or write JSON lines with --json"
+            )
+
+
 def _run_lines(query_id: str, scores: Mapping[str, float], tag: str) -> str:
     _check_token(query_id, "the query id")
     ranked = sorted(scores.items(), key=lambda item: item[1], reverse=True)  # stable

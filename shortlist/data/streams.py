@@ -76,7 +76,8 @@ def chunks(path: Path) -> Iterator[bytes]:
 
     Raises CutOffError at the end of what is readable, DataError for damage and for bombs.
     """
-    with path.open("rb") as raw, _decompressed(raw, _head(path)) as stream:
+    head = _head(path)  # an error of ours where it must not be read
+    with path.open("rb") as raw, _decompressed(raw, head) as stream:
         total = 0
         while True:
             try:
@@ -103,14 +104,14 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises DataError with file and line for bytes that are not UTF-8, and for binary files.
     """
     for number, line in enumerate(_byte_lines(path), 1):
+        if b"\0" in line and not line.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16 is text
+            raise DataError(f"{path}:{number}: expected text, got a binary file (a NUL byte)")
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             byte = f"byte 0x{line[error.start]:02x} at column {error.start + 1}"
             message = f"{path}:{number}: not UTF-8 ({byte})"
             raise DataError(f"{message}; save the file as UTF-8") from error
-        if "\0" in text:
-            raise DataError(f"{path}:{number}: expected text, got a binary file (a NUL byte)")
         yield number, text
 
 

@@ -54,7 +54,7 @@ class FunctionEncoder:
         metric: ``cosine`` (embeddings are made unit length) or ``dot`` (they stay as they are).
 
     An index remembers the name only: that the function is the same when the index is opened again
-    is checked by encoding one of its passages anew.
+    is checked by encoding four of its passages anew.
     """
 
     max_tokens = 0  # unknown

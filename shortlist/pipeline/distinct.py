@@ -30,6 +30,7 @@ class Selection:
         self._distinct = distinct
         self._top_k = top_k
         self._hits: list[Hit] = []
+        self._folded: list[list[str]] = []
         self._documents: set[str] = set()
         self._shingles: list[set[str]] = []
 
@@ -48,27 +49,30 @@ class Selection:
 
     def hits(self) -> list[Hit]:
         """What was kept, ranked from 1; a hit names the near-duplicates that it stands for."""
-        return [replace(hit, rank=rank) for rank, hit in enumerate(self._hits, start=1)]
+        return [
+            replace(hit, rank=rank, folded=tuple(folded))
+            for rank, (hit, folded) in enumerate(zip(self._hits, self._folded, strict=True), 1)
+        ]
 
     def _offer(self, hit: Hit) -> None:
         if self._distinct.documents and hit.document in self._documents:
             return
         if self._distinct.texts:
-            own = shingles(hit.text)
+            own = shingles(hit.text or hit.title)
             for number, kept in enumerate(self._shingles):
-                if jaccard(own, kept) >= SAME_TEXT:
-                    better = self._hits[number]
-                    self._hits[number] = replace(better, folded=(*better.folded, hit.id))
+                if own and kept and jaccard(own, kept) >= SAME_TEXT:
+                    self._folded[number].append(hit.id)
                     return
             self._shingles.append(own)
         self._documents.add(hit.document)
         self._hits.append(hit)
+        self._folded.append([])
 
 
 def shingles(text: str) -> set[str]:
     """Return the pairs of neighbouring words of a text, case and punctuation aside."""
     words = re.findall(r"\w+", text.casefold())
-    count = max(1, len(words) - SHINGLE + 1)
+    count = max(bool(words), len(words) - SHINGLE + 1)  # of a text without words: none
     return {" ".join(words[i : i + SHINGLE]) for i in range(count)}
 
 

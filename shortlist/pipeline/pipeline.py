@@ -100,6 +100,8 @@ class RetrieveRerankPipeline:
             IndexFolderError: something is at `path` already, or it cannot be written.
             ModelError: a model is missing or damaged.
         """
+        if ids is not None and embeddings is None:
+            raise UsageError("ids name the rows of embeddings; give both, or Passage records")
         encoder = first_stage(bi_encoder, preset, device=device)
         path = Path(path)
         manifest = Manifest(

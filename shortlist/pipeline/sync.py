@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 import shortlist
 from shortlist.errors import IndexFolderError
+from shortlist.models.bi_encoder import BiEncoder
 from shortlist.models.encoders import Encoder
 from shortlist.pipeline.index import Index, IndexWriter
 from shortlist.pipeline.layout import Manifest
 from shortlist.pipeline.topk import FloatArray
-from shortlist.pipeline.writing import PASSAGES_AT_ONCE, Cuts, as_passages, progress_bar
+from shortlist.pipeline.writing import PASSAGES_AT_ONCE, Batch, Cuts, as_passages, progress_bar
 from shortlist.records import Passage
 
 
@@ -35,6 +36,7 @@ class Changes:
     replaced: int
     deleted: int
     unchanged: int
+    kept: int  # cannot be read now, and stay as they were
     encoded: int  # passages
 
     def __bool__(self) -> bool:
@@ -46,6 +48,8 @@ def sync(
     path: str | Path,
     encoder: Encoder,
     *,
+    unreadable: Callable[[str], bool] | None = None,
+    force: bool = False,
     source: Callable[[], dict[str, Any]] | None = None,
     progress: bool | None = False,
 ) -> Changes:
@@ -55,6 +59,9 @@ def sync(
         passages: everything that the collection holds now; read as a stream.
         path: an index made with `encoder`.
         encoder: see `shortlist.pipeline.stages.encoder_of`.
+        unreadable: asked, when all passages were read, whether a document is still there and only
+            could not be read: what the index has of it is kept.
+        force: delete more than half of the documents if it must be.
         source: as in `RetrieveRerankPipeline.build`.
         progress: as in `RetrieveRerankPipeline.build`.
 
@@ -62,7 +69,8 @@ def sync(
         The changes; where there are none, the index is not touched.
 
     Raises:
-        IndexFolderError: no document of the index is in the collection: it is another one.
+        IndexFolderError: more than half of the documents would be deleted, and not `force`: it may
+            be another collection.
         DataError: no passages at all, or ids that are empty or not unique.
     """
     path = Path(path)
@@ -83,17 +91,22 @@ def sync(
         stream = _digested(as_passages(passages), now)
         while batch := list(islice(stream, PASSAGES_AT_ONCE)):
             embeddings, missing = known.embeddings_of(batch)
+            _count_cuts(encoder, batch, missing, cuts)
             if len(missing):
                 texts = [batch[i].model_text for i in missing]
                 embeddings[missing] = encoder.encode_passages(texts, on_cut=cuts.count)
                 count += len(missing)
             bar.update(len(batch))
             writer.add(batch, embeddings)
-        changes = _compared(known.documents(), now, count)
-        if now and not (changes.unchanged or changes.replaced):
+        before = known.documents()
+        kept = {d for d in before.keys() - now.keys() if unreadable and unreadable(d)}
+        for batch, embeddings in known.rows_of(kept):
+            writer.add(batch, embeddings)
+        changes = _compared(before, now, kept, count)
+        if now and not force and 2 * changes.deleted > len(before):
             raise IndexFolderError(
-                f"none of the {changes.deleted} documents of {path} is in this collection; is it "
-                "another one? To replace the index, use: shortlist index --overwrite"
+                f"{changes.deleted} of the {len(before)} documents of {path} are not in this "
+                "collection; is it another one? If they are to be deleted: --force"
             )
         writer.manifest = replace(
             writer.manifest,
@@ -120,14 +133,29 @@ def _chained(before: bytes, passage: Passage) -> bytes:
     return blake2b(before + content.encode(), digest_size=12).digest()
 
 
-def _compared(before: dict[str, bytes], now: dict[str, bytes], encoded: int) -> Changes:
+def _count_cuts(
+    encoder: Encoder, batch: list[Passage], missing: NDArray[np.int64], cuts: Cuts
+) -> None:
+    """Count what the model did not read of the texts that are not encoded again."""
+    if not isinstance(encoder, BiEncoder):
+        return
+    reused = np.setdiff1d(np.arange(len(batch)), missing)
+    for tokens in encoder.count_tokens([batch[i].model_text for i in reused]):
+        if tokens > encoder.max_tokens:
+            cuts.count(tokens - encoder.max_tokens)
+
+
+def _compared(
+    before: dict[str, bytes], now: dict[str, bytes], kept: set[str], encoded: int
+) -> Changes:
     unchanged = sum(before.get(document) == digest for document, digest in now.items())
     both = len(before.keys() & now.keys())
     return Changes(
         added=len(now) - both,
         replaced=both - unchanged,
-        deleted=len(before) - both,
+        deleted=len(before) - both - len(kept),
         unchanged=unchanged,
+        kept=len(kept),
         encoded=encoded,
     )
 
@@ -149,6 +177,17 @@ class _Known:
         for _ in _digested(self._index.all_passages(), found):
             pass
         return found
+
+    def rows_of(self, documents: set[str]) -> Iterator[Batch]:
+        """Yield the passages of some documents with their embeddings, in batches."""
+        rows = [
+            row
+            for row, passage in enumerate(self._index.all_passages() if documents else ())
+            if (passage.document_id or passage.id) in documents
+        ]
+        for start in range(0, len(rows), PASSAGES_AT_ONCE):
+            part = np.array(rows[start : start + PASSAGES_AT_ONCE])
+            yield self._index.passages(part), self._index.vectors(part)
 
     def embeddings_of(self, batch: list[Passage]) -> tuple[FloatArray, NDArray[np.int64]]:
         """Return embeddings `[len(batch), dim]`, and the numbers of those that are missing."""

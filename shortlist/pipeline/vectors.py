@@ -17,7 +17,7 @@ from shortlist.pipeline.topk import FloatArray
 from shortlist.records import Passage
 
 SAMPLE = 16  # passages encoded again to see whether the vectors are the model's
-LEAST_COSINE = 0.98  # of that sample's mean: float16 and int8 copies pass, another model does not
+LEAST_COSINE = 0.98  # of each of them: float16 and int8 copies pass, another model does not
 _NAMED = 10  # ids in an error message
 
 
@@ -33,10 +33,12 @@ class OwnVectors:
     """
 
     def __init__(self, embeddings: Any, ids: Sequence[str] | None = None) -> None:
-        self.embeddings = embeddings
-        if getattr(embeddings, "ndim", 0) != 2 or not np.issubdtype(embeddings.dtype, np.floating):
-            shape = getattr(embeddings, "shape", type(embeddings).__name__)
-            raise DataError(f"own embeddings: expected floats [n, dim], got {shape}")
+        array = embeddings if isinstance(embeddings, np.ndarray) else np.asarray(embeddings)
+        self.embeddings = array
+        if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
+            raise DataError(
+                f"own embeddings: expected floats [n, dim], got {array.dtype} {array.shape}"
+            )
         self.rows: dict[str, int] | None = None
         if ids is not None:
             if len(ids) != len(embeddings):
@@ -101,6 +103,8 @@ class NpyWriter:
     _HEADER = 128  # bytes, rewritten at the end, when the number of rows is known
 
     def __init__(self, path: Path, dim: int) -> None:
+        if path.suffix == ".gz":
+            raise DataError(f"{path}: embeddings are memory-mapped and cannot be gzipped; use .npy")
         self._path = path
         self._dim = dim
         self._rows = 0
@@ -137,8 +141,8 @@ def read_ids(path: Path) -> list[str]:
     streams.check(path)
     ids = []
     for number, line in streams.lines(path):
-        identifier = line.partition("\t")[0].strip()
-        if not identifier:
+        identifier = line.partition("\t")[0]
+        if not identifier.strip():
             raise DataError(f"{path}:{number}: an empty line; expected the id of row {number}")
         ids.append(identifier)
     return ids
@@ -159,10 +163,12 @@ def check_same_model(
     made = encoder.encode_passages([text for text, _ in pairs]).astype(np.float64)
     given = np.array([row for _, row in pairs], dtype=np.float64)
     norms = np.linalg.norm(made, axis=1) * np.linalg.norm(given, axis=1)
-    cosine = float(np.mean(np.sum(made * given, axis=1) / np.maximum(norms, 1e-30)))
-    if cosine < LEAST_COSINE:
+    cosines = np.sum(made * given, axis=1) / np.maximum(norms, 1e-30)
+    worst = int(np.argmin(cosines))
+    if cosines[worst] < LEAST_COSINE:
         raise DataError(
-            f"{what} are not those of {encoder.name}: {len(pairs)} passages encoded again have a "
-            f"mean cosine of {cosine:.3f} to them, expected at least {LEAST_COSINE}; name the "
-            "model that made them, with its prompts"
+            f"{what} are not those of {encoder.name}: of {len(pairs)} passages encoded again the "
+            f"cosines to them are {cosines.mean():.3f} in the mean and {cosines[worst]:.3f} at "
+            f"least (for {pairs[worst][0][:60]!r}), expected {LEAST_COSINE}; name the model that "
+            "made them, with its prompts, and their ids in the order of the rows"
         )

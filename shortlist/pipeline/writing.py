@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -47,7 +47,7 @@ def encoded(passages: Iterable[Passage], encoder: Encoder, cuts: Cuts, bar: Any)
 def with_own_vectors(
     passages: Iterable[Passage], vectors: OwnVectors, encoder: Encoder, bar: Any
 ) -> Iterator[Batch]:
-    """Take each passage's embedding from the user's vectors, and check a sample of the first batch.
+    """Take each passage's embedding from the user's vectors, and check a sample of every batch.
 
     Raises:
         DataError: vectors of another model or dimension, or that do not match the passages.
@@ -58,16 +58,13 @@ def with_own_vectors(
             "name the model that made them: queries are encoded with it"
         )
     stream = vectors.matched(passages)
-    first = True
     while pairs := list(islice(stream, PASSAGES_AT_ONCE)):
         batch = [passage for passage, _ in pairs]
         rows = np.array([row for _, row in pairs])
         embeddings = check_embeddings(vectors.embeddings[rows], "own embeddings")
-        if first:
-            sample = np.linspace(0, len(batch) - 1, min(SAMPLE, len(batch))).astype(int)
-            texts = [batch[i].model_text for i in sample]
-            check_same_model(encoder, texts, embeddings[sample], "the embeddings")
-            first = False
+        sample = np.linspace(0, len(batch) - 1, min(SAMPLE, len(batch))).astype(int)
+        texts = [batch[i].model_text for i in sample]
+        check_same_model(encoder, texts, embeddings[sample], "the embeddings")
         bar.update(len(batch))
         yield batch, unit_length(embeddings) if encoder.metric == "cosine" else embeddings
 
@@ -82,10 +79,10 @@ def as_passages(passages: Iterable[str | Passage]) -> Iterator[Passage]:
         raise UsageError("passages must be several texts or Passage records, got one text")
     for number, item in enumerate(passages):
         if isinstance(item, Passage):
-            if not (isinstance(item.id, str) and isinstance(item.text, str)):
-                raise UsageError(f"passage number {number}: id and text must be texts, got {item}")
-            _check_metadata(item, number)
-            yield item
+            texts = (item.id, item.text, item.title, item.section, item.document_id)
+            if not all(isinstance(text, str) for text in texts):
+                raise UsageError(f"passage number {number}: its texts must be strings, got {item}")
+            yield replace(item, metadata=_plain(item, number)) if item.metadata else item
         elif isinstance(item, str):
             yield Passage(id=str(number), text=item)
         else:
@@ -94,14 +91,15 @@ def as_passages(passages: Iterable[str | Passage]) -> Iterator[Passage]:
             )
 
 
-def _check_metadata(passage: Passage, number: int) -> None:
-    if passage.metadata:
-        try:
-            json.dumps(dict(passage.metadata), allow_nan=False)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UsageError(
-                f"passage number {number}: its metadata must be what JSON can hold ({error})"
-            ) from error
+def _plain(passage: Passage, number: int) -> dict[str, Any]:
+    """Return metadata as it will be read back."""
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(passage.metadata), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"passage number {number}: its metadata must be what JSON can hold ({error})"
+        ) from error
+    return plain
 
 
 def progress_bar(what: str, total: int | None, unit: str, progress: bool | None) -> Any:

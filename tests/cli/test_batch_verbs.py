@@ -142,6 +142,11 @@ def test_an_index_follows_a_folder(tmp_path: Path, notes_index):
     )
     found = {p.text for p in Index(index).all_passages()}
     assert found == {NOTES[1], NOTES[2], NOTES[3], NOTES[5], NOTES[7]}
+    (notes / "3.md").write_bytes(b"\xff\xfe broken")
+    done = run("sync", notes, index)
+    assert "3.md:1: not UTF-8" in done.stderr
+    assert "1 kept that cannot be read now, nothing changed" in done.stderr
+    assert {p.text for p in Index(index).all_passages()} == found
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x.txt").write_text("Other words.")
     assert "is it another one" in run("sync", tmp_path / "other", index, code=2).stderr
@@ -162,3 +167,45 @@ def test_text_in_another_language_is_warned_of(tmp_path: Path, notes_index):
     assert "warning: the text does not seem to be in a language that the model was" in done.stderr
     assert "et 100%" in done.stderr
     assert done.stderr.count("does not seem to be") == 1
+
+
+def test_nothing_is_written_over_its_own_source(home):
+    for arguments in (
+        ["encode", "notes.csv", "-o", "notes.csv"],
+        ["encode", "notes.csv", "-o", "x.npy", "--ids", "notes.csv"],
+        ["search", "notes.idx", "--queries", "queries.jsonl", "-o", "queries.jsonl"],
+        ["rerank", "queries.jsonl", "-o", "queries.jsonl"],
+    ):
+        before = {path.name: path.read_bytes() for path in home.iterdir() if path.is_file()}
+        assert "would be written over" in run(*arguments, code=2, cwd=home).stderr
+        assert {p.name: p.read_bytes() for p in home.iterdir() if p.is_file()} == before
+    (home / "folder").mkdir()
+    done = run(
+        "search", "notes.idx", "--queries", "queries.jsonl", "-o", "folder", code=2, cwd=home
+    )
+    assert "folder: is a folder; expected the name of a file" in done.stderr
+
+
+def test_ids_that_no_run_can_hold_are_said_before_the_searching(tmp_path, notes_index):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "my note.md").write_text("Tea is made with hot water.")
+    (tmp_path / "q.tsv").write_text("1\ttea\n")
+    run("index", tmp_path / "notes", "-o", tmp_path / "n.idx")
+    arguments = ["search", tmp_path / "n.idx", "--queries", tmp_path / "q.tsv", "-o"]
+    done = run(*arguments, tmp_path / "run.trec", code=2)
+    assert "the passage id 'my note.md#0' has a blank in it" in done.stderr
+    assert "--json" in done.stderr
+    run(*arguments, tmp_path / "hits.jsonl", "--json")
+    assert "my note.md" in run("search", tmp_path / "n.idx", "tea").stdout  # where to read on
+
+
+def test_rows_stay_whole_unless_asked(home):
+    done = run("index", "notes.csv", "-o", "x.idx", "--id-field", "Nr", "--text-field", "Note",
+               "--passage-tokens", "16", code=2, cwd=home)  # fmt: skip
+    assert "rows of a CSV stay whole" in done.stderr
+    assert "--cut-records" in done.stderr
+    run("index", "notes.csv", "-o", "cut.idx", "--id-field", "Nr", "--text-field", "Note",
+        "--passage-tokens", "16", "--overlap", "4", "--cut-records", cwd=home)  # fmt: skip
+    cut = list(Index(home / "cut.idx").all_passages())
+    assert {p.document_id for p in cut} == {f"n{i}" for i in range(8)}
+    assert len(cut) > 8

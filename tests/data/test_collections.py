@@ -4,6 +4,8 @@ import bz2
 import gzip
 import io
 import json
+import os
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -238,8 +240,45 @@ def test_a_single_text_file(tmp_path: Path) -> None:
 )
 def test_a_note_that_is_no_text_is_named(tmp_path: Path, content: bytes, match: str) -> None:
     (tmp_path / "n.txt").write_bytes(content)
+    (tmp_path / "o.md").write_text("Fine.")
     with pytest.raises(DataError, match=match):
-        drawn(tmp_path)
+        drawn(tmp_path / "n.txt")
+    collection = opened(tmp_path)  # one bad file does not keep the others out
+    assert [p.id for p in collection.passages] == ["o.md#0"]
+    assert collection.ledger.dropped == {".txt files that could not be read": 1}
+    assert re.search(match, collection.ledger.warnings[0])
+    assert collection.ledger.unreadable == ["n.txt"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_without_permission_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("Fine.")
+    (tmp_path / "locked").mkdir(mode=0)
+    collection = opened(tmp_path)
+    assert [p.id for p in collection.passages] == ["a.md#0"]
+    assert collection.ledger.unreadable == ["locked/"]
+
+
+def test_what_is_beside_the_texts_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("Fine.")
+    (tmp_path / "questions.csv").write_text("id,text\n1,x\n")
+    (tmp_path / "gone.md").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "linked").symlink_to(tmp_path)
+    collection = opened(tmp_path)
+    assert collection.kind == "folder of texts"  # not of Quora's pairs, whatever its name
+    assert [p.id for p in collection.passages] == ["a.md#0"]
+    assert collection.ledger.dropped == {
+        ".csv files": 1,
+        "links to nothing": 1,
+        "links to folders": 1,
+    }
+    assert "1 table beside the texts" in collection.ledger.warnings[0]
+
+
+def test_a_compressed_page_is_not_read_as_markdown(tmp_path: Path) -> None:
+    (tmp_path / "page.html.gz").write_bytes(gzip.compress(b"<p>x</p>"))
+    with pytest.raises(DataError, match=r"unknown kind of file '\.html\.gz'"):
+        opened(tmp_path / "page.html.gz")
 
 
 def test_sources_that_cannot_be_collections(tmp_path: Path) -> None:

@@ -50,11 +50,11 @@ def jsonl(path: Path, rows: list[dict]) -> None:
         ("hf://squad:validation", HubSource("squad", None, "validation")),
         ("hf://a/b", HubSource("a/b")),
         ("hf://a/b/c:test", HubSource("a/b", "c", "test")),
-        ("hf:///data/my set", HubSource("/data/my set")),
-        ("hf:///data/d:train", HubSource("/data/d", None, "train")),
-        ("hf://./d", HubSource("d")),
-        ("hf://../d", HubSource("../d")),
-        ("hf://~/d", HubSource(str(Path("~/d").expanduser()))),
+        ("hf:///data/my set", HubSource("/data/my set", is_local=True)),
+        ("hf:///data/d:train", HubSource("/data/d", None, "train", is_local=True)),
+        ("hf://./d", HubSource("d", is_local=True)),
+        ("hf://../d", HubSource("../d", is_local=True)),
+        ("hf://~/d", HubSource(str(Path("~/d").expanduser()), is_local=True)),
     ],
 )
 def test_addresses(address: str, expected: HubSource) -> None:

@@ -92,7 +92,9 @@ def test_near_duplicates_are_folded_into_the_best():
         ("c", (), 2),
         ("e", (), 3),
     ]
-    assert Selection(Distinct(texts=True), 5).take([hit("x", ""), hit("y", "")]).hits()[0].folded
+    nothing_in_common = [hit("x", ""), hit("y", ""), hit("z", "!?")]
+    kept = Selection(Distinct(texts=True), 5).take(nothing_in_common).hits()
+    assert [h.id for h in kept] == ["x", "y", "z"]
 
 
 def test_a_folded_answer_is_filled_up(tmp_path):

@@ -44,7 +44,7 @@ def test_vectors_that_do_not_fit_are_refused(tmp_path, bi_encoder):
     good = bi_encoder.encode_passages(NOTES)
     rng = np.random.default_rng(0)
     for embeddings, ids, match in [
-        (rng.normal(size=good.shape), None, r"not those of all-MiniLM-L6-v2: 8 passages.*mean cos"),
+        (rng.normal(size=good.shape), None, r"not those of all-MiniLM-L6-v2: of 8 passages"),
         (good[:, :100], None, "have 100 dimensions, those of all-MiniLM-L6-v2 384"),
         (good[:7], None, "no embedding for the passages 'n7'"),
         (np.vstack([good, good[:1]]), None, "9 rows of embeddings for 8 passages"),
@@ -89,7 +89,7 @@ def test_broken_files_of_vectors_are_named(tmp_path):
     with pytest.raises(DataError, match="ids:2: an empty line"):
         read_ids(tmp_path / "ids")
     with pytest.raises(DataError, match="expected floats"):
-        OwnVectors([[1.0]])
+        OwnVectors([[1]])
 
 
 def test_a_function_is_an_encoder_and_is_recognised_by_what_it_does(tmp_path):
@@ -100,7 +100,7 @@ def test_a_function_is_an_encoder_and_is_recognised_by_what_it_does(tmp_path):
     assert opened.search("chess squares pieces", top_k=1)[0].text == NOTES[7]
     with pytest.raises(IndexFolderError, match="was made with the function words; open it in Py"):
         RetrieveRerankPipeline.open(path)
-    with pytest.raises(IndexFolderError, match=r"are not those of function:.*mean cosine"):
+    with pytest.raises(IndexFolderError, match=r"are not those of function:.*in the mean"):
         RetrieveRerankPipeline.open(path, bi_encoder=lambda texts: words([t[::-1] for t in texts]))
     with pytest.raises(IndexFolderError, match=r"made with function:words .*not with all-MiniLM"):
         RetrieveRerankPipeline.open(path, bi_encoder="all-MiniLM-L6-v2")

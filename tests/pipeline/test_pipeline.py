@@ -129,7 +129,7 @@ def test_passages_keep_their_ids_and_titles(tmp_path, bi_encoder):
 
 
 def test_a_passage_that_is_none_is_named(tmp_path, bi_encoder):
-    with pytest.raises(UsageError, match="passage number 0: id and text must be texts"):
+    with pytest.raises(UsageError, match="passage number 0: its texts must be strings"):
         RetrieveRerankPipeline.build([Passage(1, "x")], tmp_path / "x.idx", bi_encoder=bi_encoder)
 
 

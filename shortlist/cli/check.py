@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from shortlist.cli.options import AsJson
+from shortlist.cli.options import AsJson, IdField, TextField, TitleField
 from shortlist.cli.show import note, print_json, stdout
 from shortlist.data.check import check as check_files
 from shortlist.data.checks.codes import LEVELS
 from shortlist.data.checks.report import Example, Finding, Report
+from shortlist.data.columns import Columns
 
 _Files = list[Path] | None
 
@@ -36,6 +37,9 @@ def check(
             "--held-out", help="A folder whose dev and test must not stand in this corpus."
         ),
     ] = None,
+    id_field: IdField = None,
+    title_field: TitleField = None,
+    text_field: TextField = None,
     errors_only: Annotated[
         bool, typer.Option("--errors-only", help="End with 1 for errors, not for warnings.")
     ] = False,
@@ -54,6 +58,7 @@ def check(
         qrels=qrels or (),
         runs=run or (),
         held_out=held_out or (),
+        columns=Columns(id_field, title_field, text_field),
         progress=note,
     )
     if as_json:

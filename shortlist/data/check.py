@@ -18,6 +18,7 @@ from shortlist.data.checks.queries import check_queries
 from shortlist.data.checks.report import Example, Findings, Report
 from shortlist.data.checks.runs import check_run
 from shortlist.data.checks.splits import Positives, check_splits, in_order
+from shortlist.data.columns import Columns
 from shortlist.errors import UsageError
 
 Given = Sequence[Path | str] | Path | str
@@ -31,14 +32,15 @@ def check(
     qrels: Given = (),
     runs: Given = (),
     held_out: Given = (),
+    columns: Columns | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Check a BEIR or MS MARCO folder, or files; files that are named replace the folder's.
 
     Several files of judgements are several splits, named by the files. `held_out` folders are those
-    whose dev and test must not stand in this corpus. The corpus is streamed: 16 bytes a passage are
-    held, and the texts of the passages judged relevant. Raises UsageError for a file or folder that
-    is not there, and where nothing is given.
+    whose dev and test must not stand in this corpus; `columns` are those of a table. The corpus is
+    streamed: 16 bytes a passage are held, and the texts of the passages judged relevant. Raises
+    UsageError for a file or folder that is not there, and where nothing is given.
     """
     files = Files(paths(corpus), paths(queries), paths(qrels), paths(runs))
     if folder is not None:
@@ -48,11 +50,15 @@ def check(
         raise UsageError("a held-out folder is compared with a corpus; give one with --corpus")
     findings = Findings()
     say = progress or (lambda _message: None)
-    return _check(files, paths(held_out), findings, say)
+    return _check(files, paths(held_out), columns or Columns(), findings, say)
 
 
 def _check(
-    files: Files, held_out: Sequence[Path], findings: Findings, say: Callable[[str], None]
+    files: Files,
+    held_out: Sequence[Path],
+    columns: Columns,
+    findings: Findings,
+    say: Callable[[str], None],
 ) -> Report:
     say("reading queries and judgements ...")
     queries = check_queries(files.queries, findings)
@@ -65,7 +71,9 @@ def _check(
         say("reading the corpus ...")
         visits: tuple[Visit, ...] = (hits, titles, positives, *folders)
         judged = bool(files.qrels or files.runs)
-        corpus = check_corpus(files.corpus, findings, visits, judged=judged, progress=say)
+        corpus = check_corpus(
+            files.corpus, findings, visits, columns=columns, judged=judged, progress=say
+        )
     hits.enter(splits, findings, known=bool(corpus) and queries.given)
     titles.enter(findings)
     if corpus and corpus.complete:

@@ -74,8 +74,8 @@ def placed_passages(
     """Yield the passage of each row; with `on_error`, what is wrong with a row goes there."""
     names: _Names | None = None
     for row in rows:
+        names = names or _Names.chosen(row, columns)  # what is wrong here is so in every row
         try:
-            names = names or _Names.chosen(row, columns)
             passage, id_is_made = _passage(row, names, ledger)
         except DataError as error:
             if on_error is None:

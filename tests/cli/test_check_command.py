@@ -111,3 +111,15 @@ def test_texts_cannot_drive_the_terminal(folder: Path) -> None:
     done = run("check", folder, code=1)
     assert "\x1b" not in done.stdout
     assert "[2Jtea" in done.stdout
+
+
+def test_the_columns_of_a_table_can_be_named(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("Nr,message\n1,tea\n1,ice\n2,tea\n")
+    done = run("check", "--corpus", tmp_path / "c.csv", code=1)
+    assert done.stdout.count("name the column that holds it with --text-field") == 1
+    done = run(
+        "check", "--corpus", tmp_path / "c.csv", "--id-field", "Nr", "--text-field", "message",
+        code=1,
+    )  # fmt: skip
+    assert "corpus/duplicate-id" in done.stdout
+    assert "corpus/duplicate-text" in done.stdout

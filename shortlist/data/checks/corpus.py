@@ -19,7 +19,7 @@ from shortlist.data.checks.report import MOST_EXAMPLES, Example, Findings, folde
 from shortlist.data.columns import Columns, PlacedPassage, placed_passages
 from shortlist.data.ledger import Ledger
 from shortlist.data.near_duplicates import fingerprint
-from shortlist.data.rows import Row, kind_of, read_rows
+from shortlist.data.rows import kind_of, read_rows
 from shortlist.errors import DataError
 
 Visit = Callable[[PlacedPassage], None]
@@ -34,6 +34,7 @@ class Corpus:
     """What later checks ask of a corpus that was read."""
 
     paths: tuple[Path, ...]
+    columns: Columns
     passages: int
     ids: np.ndarray  # uint64 [different ids], sorted hashes
     complete: bool  # whether every file was read to its end, and there was something
@@ -57,18 +58,21 @@ class Corpus:
 
     def ids_and_places(self) -> Iterator[tuple[str, str]]:
         """Read the corpus again, for the ids as they stand."""
-        for placed in read_corpus(self.paths):
+        for placed in read_corpus(self.paths, self.columns):
             yield placed.passage.id, placed.place
 
 
 def read_corpus(
-    paths: Iterable[Path], on_line: Sink | None = None, on_file: Sink | None = None
+    paths: Iterable[Path],
+    columns: Columns,
+    on_line: Sink | None = None,
+    on_file: Sink | None = None,
 ) -> Iterator[PlacedPassage]:
     """Yield the passages of all files; what cannot be read goes to the sinks, or is left out."""
     for path in paths:
         enter_line = partial(on_line, path) if on_line else _leave_out
         try:
-            yield from _passages(path, enter_line)
+            yield from _passages(path, columns, enter_line)
         except DataError as error:
             if on_file:
                 on_file(path, error)
@@ -78,30 +82,21 @@ def _leave_out(_error: DataError) -> None:
     pass
 
 
-def _passages(path: Path, on_error: Callable[[DataError], None]) -> Iterator[PlacedPassage]:
+def _passages(
+    path: Path, columns: Columns, on_error: Callable[[DataError], None]
+) -> Iterator[PlacedPassage]:
     streams.check(path)
     if quora.is_pairs(path):
         for passage in quora.read_questions(path, Ledger()):
             yield PlacedPassage(str(path), passage, id_is_made=False)
         return
     if streams.bare_name(path.name) == msmarco.COLLECTION:
-        rows = _collection(path, on_error)
+        rows = msmarco.read_collection(path, on_error)
     elif kind_of(path):
-        rows = read_rows(path, on_error=on_error)
+        rows = read_rows(path, columns.named(), on_error)
     else:
         raise DataError(f"{path}: unknown kind of file; expected .jsonl, .tsv, .csv or .parquet")
-    yield from placed_passages(rows, Columns(), Ledger(), on_error)
-
-
-def _collection(path: Path, on_error: Callable[[DataError], None]) -> Iterator[Row]:
-    """Read as `msmarco.read_collection` does, and go on after a line that it would refuse."""
-    for number, line in streams.lines(path):
-        passage_id, tab, text = line.partition("\t")
-        if tab and passage_id.strip():
-            yield Row(f"{path}:{number}", {"id": passage_id.strip(), "text": text})
-        elif line.strip():
-            what = f"expected pid<TAB>passage, got {line.strip()[:60]!r}"
-            on_error(DataError(f"{path}:{number}: {what}"))
+    yield from placed_passages(rows, columns, Ledger(), on_error)
 
 
 def check_corpus(
@@ -109,6 +104,7 @@ def check_corpus(
     findings: Findings,
     visits: Iterable[Visit] = (),
     *,
+    columns: Columns,
     judged: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Corpus:
@@ -116,9 +112,9 @@ def check_corpus(
 
     `judged` says that there are judgements or runs, which name passages by their ids.
     """
-    sweep = _Sweep(tuple(paths), findings, judged)
+    sweep = _Sweep(tuple(paths), columns, findings, judged)
     visits = tuple(visits)
-    for placed in read_corpus(sweep.paths, sweep.unreadable_line, sweep.unreadable_file):
+    for placed in read_corpus(sweep.paths, columns, sweep.unreadable_line, sweep.unreadable_file):
         sweep.enter(placed)
         for visit in visits:
             visit(placed)
@@ -130,8 +126,11 @@ def check_corpus(
 class _Sweep:
     """One pass: what has been seen so far."""
 
-    def __init__(self, paths: tuple[Path, ...], findings: Findings, judged: bool) -> None:
+    def __init__(
+        self, paths: tuple[Path, ...], columns: Columns, findings: Findings, judged: bool
+    ) -> None:
         self.paths = paths
+        self.columns = columns
         self.passages = 0
         self._findings = findings
         self._judged = judged
@@ -175,7 +174,9 @@ class _Sweep:
                     self._findings.add("corpus", "empty-file", path, Example((str(path),)))
         if id_count or text_count:
             self._enter_repeated(repeated_ids, id_count, repeated_texts, text_count)
-        return Corpus(self.paths, self.passages, ids, self._complete and self.passages > 0)
+        return Corpus(
+            self.paths, self.columns, self.passages, ids, self._complete and self.passages > 0
+        )
 
     def _enter_repeated(
         self, ids: set[int], id_count: int, texts: set[int], text_count: int
@@ -185,7 +186,7 @@ class _Sweep:
         by_text: dict[int, PlacedPassage] = {}
         shown_ids: list[tuple[PlacedPassage, PlacedPassage]] = []
         shown_texts: list[tuple[PlacedPassage, PlacedPassage]] = []
-        for placed in read_corpus(self.paths):
+        for placed in read_corpus(self.paths, self.columns):
             if not placed.id_is_made and (key := fingerprint(placed.passage.id)) in ids:
                 first = by_id.setdefault(key, placed)
                 if first is not placed and len(shown_ids) < MOST_EXAMPLES:

@@ -10,7 +10,7 @@ from shortlist.data.checks.corpus import read_corpus
 from shortlist.data.checks.files import Files
 from shortlist.data.checks.qrels import split_name
 from shortlist.data.checks.report import Example, Findings, shown
-from shortlist.data.columns import PlacedPassage
+from shortlist.data.columns import Columns, PlacedPassage
 from shortlist.data.near_duplicates import NearDuplicates
 from shortlist.data.qrels import judgements
 from shortlist.errors import DataError, UsageError
@@ -32,7 +32,9 @@ class HeldOutFolder:
         self._ids: list[str] = []
         self._places: list[str] = []
         self._texts: list[str] = []
-        for placed in read_corpus(files.corpus, self._unreadable_line, self._unreadable_file):
+        for placed in read_corpus(
+            files.corpus, Columns(), self._unreadable_line, self._unreadable_file
+        ):
             if placed.passage.id in wanted:
                 self._ids.append(placed.passage.id)
                 self._places.append(placed.place)

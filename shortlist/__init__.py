@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shortlist.errors import ShortlistError as ShortlistError
     from shortlist.models.bi_encoder import BiEncoder as BiEncoder
     from shortlist.models.cross_encoder import CrossEncoder as CrossEncoder
+    from shortlist.models.encoders import FunctionEncoder as FunctionEncoder
     from shortlist.pipeline.pipeline import RetrieveRerankPipeline as RetrieveRerankPipeline
     from shortlist.pipeline.topk import exact_top_k as exact_top_k
     from shortlist.records import Hit as Hit
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 _HOME = {
     "BiEncoder": "shortlist.models.bi_encoder",
     "CrossEncoder": "shortlist.models.cross_encoder",
+    "FunctionEncoder": "shortlist.models.encoders",
     "Hit": "shortlist.records",
     "Passage": "shortlist.records",
     "Query": "shortlist.records",

@@ -130,6 +130,7 @@ def test_public_names():
         "__version__",
         "BiEncoder",
         "CrossEncoder",
+        "FunctionEncoder",
         "Hit",
         "Passage",
         "Query",

@@ -45,10 +45,12 @@ def read_document(path: Path) -> tuple[str, str]:
         raise DataError(f"{path}: {size >> 20} MiB; expected a document of at most {most} MiB")
     if not content:
         raise DataError(f"{path}: the file is empty; was it downloaded completely?")
-    if zipfile.is_zipfile(io.BytesIO(content)):
-        _refuse_bomb(path, content)
     try:
+        if suffix in OFFICE and zipfile.is_zipfile(io.BytesIO(content)):
+            _refuse_bomb(path, content)
         return _from_html(content) if suffix in HTML else _from_office(content, suffix)
+    except DataError:
+        raise
     except Exception as error:  # whatever an extractor thinks of: the file is named
         what = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"{path}: this {suffix} file cannot be read ({what})") from error

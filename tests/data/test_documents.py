@@ -249,3 +249,13 @@ def test_pages_that_are_hardly_html_keep_their_text(tmp_path: Path, page: bytes)
     (tmp_path / "f.html").write_bytes(page)
     _, text = read_document(tmp_path / "f.html")
     assert text.strip() == WORDS
+
+
+def test_an_office_file_that_is_a_bomb_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.docx"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", b" " * (64 << 20))
+    with pytest.raises(DataError, match=r"become 67,108,864; .*refused as a decompression bomb"):
+        read_document(path)
+    (tmp_path / "p.html").write_bytes(b'PK\x05\x06""" <html><body>Text of a page.</body></html>')
+    assert "Text of a page." in read_document(tmp_path / "p.html")[1]

@@ -9,6 +9,7 @@ import typer
 
 from shortlist.cli.options import AsJson, IndexArgument
 from shortlist.cli.show import note, print_json, table
+from shortlist.data.ledger import counted
 from shortlist.pipeline.index import Index
 
 
@@ -34,7 +35,7 @@ def info(
     model = manifest.model
     rows = {
         "passages": f"{manifest.rows:,}",
-        "size": f"{opened.size() / 1e6:.1f} MB in {len(manifest.segments)} segments",
+        "size": f"{opened.size() / 1e6:.1f} MB in {counted(len(manifest.segments), 'segments')}",
         "bi-encoder": f"{model.name}, {model.dim} dimensions, {model.metric}",
         "fingerprint": model.fingerprint,
         "cross-encoder": manifest.cross_encoder or "none",
@@ -43,7 +44,10 @@ def info(
         "source": ", ".join(
             str(manifest.source[key]) for key in ("name", "kind") if manifest.source.get(key)
         ),
-        "dropped": ", ".join(f"{n} {w}" for w, n in manifest.source.get("dropped", {}).items()),
+        "dropped": ", ".join(counted(n, w) for w, n in manifest.source.get("dropped", {}).items()),
+        "languages": ", ".join(
+            f"{language} {n}" for language, n in manifest.source.get("languages", {}).items()
+        ),
         "made by": f"{manifest.created_by}, format {manifest.format}",
     }
     table(str(index), ("", ""), [(name, value or "-") for name, value in rows.items()])

@@ -11,7 +11,7 @@ from shortlist.cli.show import note
 from shortlist.data.collections import Collection, Cutting, load
 from shortlist.data.columns import Columns
 from shortlist.data.language import LanguageSample
-from shortlist.data.ledger import EVERYTHING
+from shortlist.data.ledger import EVERYTHING, counted
 from shortlist.errors import UsageError
 from shortlist.models.encoders import Encoder
 from shortlist.models.presets import languages_of
@@ -106,6 +106,6 @@ def report_cuts(model: Encoder, passages: int, tokens: int) -> None:
     """Say on stderr what the model did not read."""
     if passages:
         note(
-            f"{passages} passages are longer than the {model.max_tokens} tokens that {model.name} "
-            f"reads; {tokens} tokens of them cannot be found (--cut-records cuts them)"
+            f"{counted(passages, 'passages')} longer than the {model.max_tokens} tokens that "
+            f"{model.name} reads; {counted(tokens, 'tokens')} cannot be found (--cut-records cuts)"
         )

@@ -23,6 +23,11 @@ class Passage:
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what JSON can hold
 
     @property
+    def document(self) -> str:
+        """The document that the passage belongs to: itself where it was not cut from one."""
+        return self.document_id or self.id
+
+    @property
     def model_text(self) -> str:
         """What the models read: title, a blank, text (the convention of BEIR)."""
         return f"{self.title} {self.text}" if self.title else self.text

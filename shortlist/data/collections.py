@@ -86,6 +86,15 @@ class _Reading:
         self.columns = columns
         self.ledger = ledger
         self.has_columns = False
+        self.split = partial(
+            split,
+            count_tokens=cutting.count_tokens,
+            max_tokens=cutting.max_tokens,
+            overlap=cutting.overlap,
+            ledger=ledger,
+        )
+        # nobody wants to miss a line of their own notes
+        self.split_own = partial(self.split, min_characters=1, mark="#")
 
     def folder(self, path: Path) -> Collection:
         try:
@@ -158,29 +167,11 @@ class _Reading:
     def _articles(self, dump: Path) -> Iterator[Passage]:
         for article in read_articles(dump, self.ledger):
             sections = read_sections(article.wikitext, self.ledger, namespaces=article.namespaces)
-            yield from split(
-                article.id,
-                article.title,
-                sections,
-                count_tokens=self.cutting.count_tokens,
-                max_tokens=self.cutting.max_tokens,
-                overlap=self.cutting.overlap,
-                ledger=self.ledger,
-            )
+            yield from self.split(article.id, article.title, sections)
 
     def _notes(self, notes: Iterator[Note]) -> Iterator[Passage]:
         for note in notes:
-            yield from split(
-                note.id,
-                note.title,
-                note.sections,
-                count_tokens=self.cutting.count_tokens,
-                max_tokens=self.cutting.max_tokens,
-                overlap=self.cutting.overlap,
-                ledger=self.ledger,
-                min_characters=1,  # nobody wants to miss a line of their own notes
-                mark="#",
-            )
+            yield from self.split_own(note.id, note.title, note.sections)
 
     def _file(self, path: Path) -> Iterator[Passage]:
         self.ledger.documents_are = "files"
@@ -193,17 +184,7 @@ class _Reading:
         for record in records:
             self.ledger.kept -= 1  # the pieces are counted
             self.ledger.documents += 1
-            pieces = split(
-                record.id,
-                record.title,
-                sections_of_text(record.text),
-                count_tokens=self.cutting.count_tokens,
-                max_tokens=self.cutting.max_tokens,
-                overlap=self.cutting.overlap,
-                ledger=self.ledger,
-                min_characters=1,
-                mark="#",
-            )
+            pieces = self.split_own(record.id, record.title, sections_of_text(record.text))
             if not pieces:  # nothing but a title
                 self.ledger.kept += 1
                 yield record

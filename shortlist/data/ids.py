@@ -9,6 +9,13 @@ from hashlib import blake2b
 _BUCKETS = 1 << 12
 
 
+def fingerprint(text: str) -> int:
+    """Return 64 bits of a text's hash, the same in every process."""
+    return int.from_bytes(
+        blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
+    )
+
+
 class SeenIds:
     """A set of ids that holds 64 bits of hash of each.
 
@@ -22,9 +29,7 @@ class SeenIds:
 
     def add(self, identifier: str) -> bool:
         """Add an id; whether it (or its hash) is new."""
-        key = int.from_bytes(
-            blake2b(identifier.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
-        )
+        key = fingerprint(identifier)
         bucket = self._buckets[key % _BUCKETS]
         place = bisect_left(bucket, key)
         if place < len(bucket) and bucket[place] == key:

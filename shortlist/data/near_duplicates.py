@@ -47,13 +47,6 @@ def words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFC", text).casefold())
 
 
-def fingerprint(text: str) -> int:
-    """Return 64 bits of a text's hash, the same in every process."""
-    return int.from_bytes(
-        blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Match:
     """A text that nearly repeats the one asked for."""

@@ -10,6 +10,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -118,12 +119,7 @@ def _tsv_rows(path: Path, names: frozenset[str]) -> Iterator[Row]:
         for number, cells_of_row in cells:
             yield _row(path, number, ["id", "text"], cells_of_row)
         return
-    yield from _with_header(path, _chain((number, first), cells))
-
-
-def _chain(first: tuple[int, list[str]], rest: Iterator[tuple[int, list[str]]]) -> Any:
-    yield first
-    yield from rest
+    yield from _with_header(path, chain([(number, first)], cells))
 
 
 def _with_header(path: Path, cells: Iterator[tuple[int, list[str]]]) -> Iterator[Row]:
@@ -169,15 +165,11 @@ def _cells(path: Path, delimiter: str, *, quoted: bool) -> Iterator[tuple[int, l
             return
         except csv.Error as error:
             raise DataError(
-                f"{path}:{begins}: not {KINDS[_suffix(path)]} ({error}); a quote inside a quoted "
+                f"{path}:{begins}: not {kind_of(path)} ({error}); a quote inside a quoted "
                 "cell is written twice, and every quote that opens must close"
             ) from error
         if any(cell.strip() for cell in row):
             yield begins, row
-
-
-def _suffix(path: Path) -> str:
-    return Path(streams.bare_name(path.name)).suffix
 
 
 def _quotes_are_quotes(path: Path) -> bool:

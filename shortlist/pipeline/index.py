@@ -280,10 +280,8 @@ class Index:
         """The passages at the given row numbers, in the order given."""
         rows = np.asarray(rows, dtype=np.int64)
         found: list[Passage | None] = [None] * len(rows)
-        homes = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(homes):
-            places = np.flatnonzero(homes == number)
-            taken = self._tables[number].take(_arrow(rows[places] - self._starts[number]))
+        for number, places, within in self._by_segment(rows):
+            taken = self._tables[number].take(_arrow(within))
             for place, row in zip(places, taken.to_pylist(), strict=True):
                 found[place] = _passage(row)
         return [passage for passage in found if passage is not None]
@@ -296,11 +294,16 @@ class Index:
     def vectors(self, rows: Int64Array) -> FloatArray:
         """The embeddings at the given row numbers, float32 `[len(rows), dim]`, in that order."""
         found = np.empty((len(rows), self.manifest.model.dim), dtype=np.float32)
+        for number, places, within in self._by_segment(rows):
+            found[places] = self.embeddings[number][within]
+        return found
+
+    def _by_segment(self, rows: Int64Array) -> Iterator[tuple[int, Int64Array, Int64Array]]:
+        """Yield each segment's number, the places in `rows` that are in it, and the rows there."""
         homes = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(homes):
             places = np.flatnonzero(homes == number)
-            found[places] = self.embeddings[number][rows[places] - self._starts[number]]
-        return found
+            yield number, places, rows[places] - self._starts[number]
 
     def ids(self) -> set[str]:
         """All passage ids."""

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import shortlist
+from shortlist.data.ids import fingerprint
 from shortlist.errors import IndexFolderError
 from shortlist.models.bi_encoder import BiEncoder
 from shortlist.models.encoders import Encoder
@@ -98,7 +99,7 @@ def sync(
                 count += len(missing)
             bar.update(len(batch))
             writer.add(batch, embeddings)
-        before = known.documents()
+        before = known.documents
         kept = {d for d in before.keys() - now.keys() if unreadable and unreadable(d)}
         for batch, embeddings in known.rows_of(kept):
             writer.add(batch, embeddings)
@@ -122,8 +123,8 @@ def sync(
 def _digested(passages: Iterator[Passage], documents: dict[str, bytes]) -> Iterator[Passage]:
     """Pass passages on, and keep what each document consists of, as a digest."""
     for passage in passages:
-        before = documents.get(passage.document_id or passage.id, b"")
-        documents[passage.document_id or passage.id] = _chained(before, passage)
+        before = documents.get(passage.document, b"")
+        documents[passage.document] = _chained(before, passage)
         yield passage
 
 
@@ -166,24 +167,18 @@ class _Known:
     def __init__(self, index: Index) -> None:
         self._index = index
         keys = np.empty(len(index), dtype=np.uint64)
-        for row, passage in enumerate(index.all_passages()):
-            keys[row] = _key(passage.model_text)
+        self.documents: dict[str, bytes] = {}  # the digest of each
+        for row, passage in enumerate(_digested(index.all_passages(), self.documents)):
+            keys[row] = fingerprint(passage.model_text)
         self._order = np.argsort(keys, kind="stable")
         self._keys = keys[self._order]
-
-    def documents(self) -> dict[str, bytes]:
-        """Return the digest of every document of the index."""
-        found: dict[str, bytes] = {}
-        for _ in _digested(self._index.all_passages(), found):
-            pass
-        return found
 
     def rows_of(self, documents: set[str]) -> Iterator[Batch]:
         """Yield the passages of some documents with their embeddings, in batches."""
         rows = [
             row
             for row, passage in enumerate(self._index.all_passages() if documents else ())
-            if (passage.document_id or passage.id) in documents
+            if passage.document in documents
         ]
         for start in range(0, len(rows), PASSAGES_AT_ONCE):
             part = np.array(rows[start : start + PASSAGES_AT_ONCE])
@@ -191,7 +186,7 @@ class _Known:
 
     def embeddings_of(self, batch: list[Passage]) -> tuple[FloatArray, NDArray[np.int64]]:
         """Return embeddings `[len(batch), dim]`, and the numbers of those that are missing."""
-        wanted = np.array([_key(passage.model_text) for passage in batch], dtype=np.uint64)
+        wanted = np.array([fingerprint(passage.model_text) for passage in batch], dtype=np.uint64)
         places = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
         hits = np.flatnonzero(self._keys[places] == wanted)
         rows = self._order[places[hits]]
@@ -207,9 +202,3 @@ class _Known:
         embeddings = np.zeros((len(batch), self._index.manifest.model.dim), dtype=np.float32)
         embeddings[hits] = self._index.vectors(rows)
         return embeddings, np.setdiff1d(np.arange(len(batch)), hits)
-
-
-def _key(text: str) -> int:
-    return int.from_bytes(
-        blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little"
-    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from hashlib import blake2b
+
+from shortlist.data.ids import fingerprint
 
 WORDS_IN_A_SHINGLE = 8
 SHARE_THAT_LEAKS = 0.3  # of a text's shingles that stand in held-out texts
@@ -20,13 +21,13 @@ class HeldOut:
     def add(self, *, questions: Iterable[str] = (), passages: Iterable[str] = ()) -> None:
         """Remember held-out questions and passages."""
         for question in questions:
-            self._questions.add(_hash(" ".join(_words(question))))
+            self._questions.add(fingerprint(" ".join(_words(question))))
         for passage in passages:
             self._shingles |= _shingles(passage)
 
     def has_question(self, question: str) -> bool:
         """Whether a held-out question has the same words in the same order."""
-        return _hash(" ".join(_words(question))) in self._questions
+        return fingerprint(" ".join(_words(question))) in self._questions
 
     def has_passage(self, passage: str) -> bool:
         """Whether a good part of a passage stands, word for word, in held-out passages."""
@@ -41,8 +42,4 @@ def _words(text: str) -> list[str]:
 def _shingles(text: str) -> set[int]:
     words = _words(text)
     count = max(1, len(words) - WORDS_IN_A_SHINGLE + 1)
-    return {_hash(" ".join(words[i : i + WORDS_IN_A_SHINGLE])) for i in range(count)}
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+    return {fingerprint(" ".join(words[i : i + WORDS_IN_A_SHINGLE])) for i in range(count)}

@@ -17,8 +17,8 @@ from shortlist.data import msmarco, quora, streams
 from shortlist.data.checks.codes import Level
 from shortlist.data.checks.report import MOST_EXAMPLES, Example, Findings, folded, shown
 from shortlist.data.columns import Columns, PlacedPassage, placed_passages
+from shortlist.data.ids import fingerprint
 from shortlist.data.ledger import Ledger
-from shortlist.data.near_duplicates import fingerprint
 from shortlist.data.rows import kind_of, read_rows
 from shortlist.errors import DataError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shortlist.data import quora, streams
 from shortlist.data.checks.report import Example, Findings, folded, of_error, shown
-from shortlist.data.near_duplicates import fingerprint
+from shortlist.data.ids import fingerprint
 from shortlist.data.queries import EmptyQueryError, numbered_queries
 from shortlist.errors import DataError
 

@@ -17,7 +17,7 @@ from shortlist.data.checks.leaks import SelfHits
 from shortlist.data.checks.qrels import Split, enter_id_types
 from shortlist.data.checks.queries import Queries
 from shortlist.data.checks.report import Example, Findings, shown
-from shortlist.data.near_duplicates import fingerprint
+from shortlist.data.ids import fingerprint
 from shortlist.data.qrels import split_at_blanks
 from shortlist.data.runs import scored_lines
 from shortlist.errors import DataError

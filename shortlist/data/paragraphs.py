@@ -10,7 +10,6 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TypeAlias
 
 from shortlist.data.ledger import Ledger
@@ -169,23 +168,20 @@ class _Cutter:
 
     def _overlapped(self, pieces: list[_Span], paragraphs: list[_Span]) -> list[_Span]:
         """Let each piece that goes on with a paragraph begin with the end of what is before it."""
-        begins = [start for start, _ in paragraphs]
-        longer = [
-            (self._earlier(begins[bisect_right(begins, start) - 1], start, end), end)
-            for start, end in pieces
+        begins = {start for start, _ in paragraphs}
+        starts = [start for start, _ in pieces]
+        return [
+            (start if start in begins else self._earlier(before, start, end), end)
+            for before, (start, end) in zip([0, *starts], pieces, strict=False)
         ]
-        # What begins the next piece as a whole need not stand alone as well
-        kept = [one for one, after in pairwise(longer) if after[0] > one[0]]
-        return [*kept, longer[-1]] if longer else []
 
-    def _earlier(self, paragraph: int, start: int, end: int) -> int:
+    def _earlier(self, before: int, start: int, end: int) -> int:
+        """Where a piece may begin in the one before it, but never take in all of that."""
         special = self._count([""])[0]
         nearest = start - _CERTAINLY_TOO_LONG * self.overlap  # linear in long paragraphs, too
         for level in (1, 2):  # whole sentences if one is short enough, else words
-            first = max(paragraph, nearest)
-            units = [a for a, b in self._units(first, start, level) if b <= start]
-            if first > paragraph:
-                units = units[1:]  # the first may begin in the middle
+            # The first unit is where the piece before begins, or begins in its middle
+            units = [a for a, _ in self._units(max(before, nearest), start, level)][1:]
             tails = self._count([self.plain[a:start] for a in units[-self.overlap :]])
             for a, tokens in zip(units[-self.overlap :], tails, strict=True):
                 if tokens - special <= self.overlap and self._fit([(a, end)], self.whole_tokens)[0]:

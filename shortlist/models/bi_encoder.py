@@ -75,8 +75,11 @@ class BiEncoder:
     ) -> BiEncoder:
         """Load a bi-encoder by name or folder.
 
+        A folder of the library model2vec gives a `StaticBiEncoder`, a table of token vectors.
+
         Args:
-            name: a folder, `all-MiniLM-L6-v2`, or a name on the Hugging Face hub.
+            name: a folder, `all-MiniLM-L6-v2`, `shortlist-static-v1`, or a name on the Hugging Face
+                hub.
             query_prompt: put before every query; the model's own by default.
             passage_prompt: put before every passage; the model's own by default.
             device: `auto` (CUDA where there is one, else `cpu`), `cpu` (ONNX Runtime, no torch),
@@ -92,7 +95,12 @@ class BiEncoder:
             query_prompt = str(prompts.get("query") or "")
         if passage_prompt is None:
             passage_prompt = str(prompts.get("passage") or prompts.get("document") or "")
-        return cls(
+        kind = cls
+        if folder.is_static:
+            from shortlist.models.static import StaticBiEncoder  # which is made from this class
+
+            kind = StaticBiEncoder
+        return kind(
             folder,
             query_prompt=query_prompt,
             passage_prompt=passage_prompt,

@@ -73,6 +73,11 @@ class ModelFolder:
             raise ModelError(f"{file}: expected JSON ({error}); fetch the model again") from error
         return content if isinstance(content, dict) else {}
 
+    @property
+    def is_static(self) -> bool:
+        """Whether it is a table of token vectors, as the library model2vec writes them."""
+        return self.read_json("config.json").get("model_type") == "model2vec"
+
 
 def resolve(name: str | Path) -> ModelFolder:
     """Find a model's files by name or path.

@@ -18,6 +18,7 @@ TaskKind = Literal["asymmetric", "symmetric", "both"]
 
 MINILM = "all-MiniLM-L6-v2"
 OUR_CROSS_ENCODER = "shortlist-cross-encoder-v1"
+OUR_STATIC_BI_ENCODER = "shortlist-static-v1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,15 @@ PRESETS: dict[str, Preset] = {
             cross_encoder=None,
             note="similar questions, papers, sentences; works offline, English",
             licence="Apache-2.0",
+        ),
+        Preset(
+            name="fast",
+            task="both",
+            bi_encoder=OUR_STATIC_BI_ENCODER,
+            cross_encoder=OUR_CROSS_ENCODER,
+            note="a table of token vectors instead of a network; works offline, English",
+            licence="Apache-2.0",
+            fusion=Fusion(),  # not fitted yet: by the logit alone
         ),
         Preset(
             name="multi-qa",

@@ -57,13 +57,27 @@ def test_a_missing_weights_package_names_the_command(monkeypatch):
 
 @pytest.mark.parametrize("name", ["someone/some-model", "some-model", "not a name!"])
 def test_an_unknown_name_lists_what_is_here(name):
-    with pytest.raises(ModelError, match="all-MiniLM-L6-v2, shortlist-cross-encoder-v1"):
+    with pytest.raises(
+        ModelError, match="all-MiniLM-L6-v2, shortlist-cross-encoder-v1, shortlist-static"
+    ):
         resolve(name)
 
 
 def test_a_path_that_is_not_there():
     with pytest.raises(ModelError, match="no model folder at ./nowhere"):
         resolve("./nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "static"),
+    [
+        ("all-MiniLM-L6-v2", False),
+        ("shortlist-cross-encoder-v1", False),
+        ("shortlist-static-v1", True),
+    ],
+)
+def test_what_is_a_table_of_token_vectors(name, static):
+    assert resolve(name).is_static is static
 
 
 @pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors"])

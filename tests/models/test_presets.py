@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 
 from shortlist.errors import UsageError
-from shortlist.models.loading import PINNED_REVISIONS
-from shortlist.models.presets import DEFAULT_PRESET, PRESETS, Fusion, fusion_for, preset
+from shortlist.models.loading import PINNED_REVISIONS, local_names
+from shortlist.models.presets import (
+    DEFAULT_PRESET,
+    PRESETS,
+    Fusion,
+    fusion_for,
+    languages_of,
+    preset,
+)
 
 
 def test_the_default_is_there_and_works_offline():
@@ -21,6 +28,13 @@ def test_an_unknown_preset_lists_the_known_ones():
 
 def test_the_presets_cover_both_kinds_of_task():
     assert {"symmetric", "asymmetric"} <= {row.task for row in PRESETS.values()}
+
+
+def test_the_fast_preset_works_offline_for_both_kinds_of_task():
+    row = preset("fast")
+    assert row.task == "both"
+    assert {row.bi_encoder, row.cross_encoder} <= set(local_names())
+    assert languages_of(row.bi_encoder) == {"en"}
 
 
 def test_e5_has_its_prompts():

@@ -1,6 +1,6 @@
 """How hard the sample corpus is, by kind of question: BM25, retrieval alone, both stages.
 
-    pip install bm25s PyStemmer
+    pip install 'shortlist[bm25]'
     python benchmarks/sample_corpus.py [--split dev] [--depth 30]
 
 MRR@10 with graded judgements counted as relevant from 1. The test split is for releases.
@@ -14,15 +14,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import bm25s
-import Stemmer
-
 from shortlist import RetrieveRerankPipeline
 from shortlist.cli.sample import SAMPLE
 from shortlist.data.collections import Cutting, load
 from shortlist.data.qrels import read_qrels
 from shortlist.data.queries import read_queries
 from shortlist.evaluation.metrics import score
+from shortlist.pipeline.bm25 import BM25Pipeline
 from shortlist.pipeline.stages import load_bi_encoder
 from shortlist.records import Passage
 
@@ -30,23 +28,12 @@ MEASURE = "MRR@10"
 
 
 def lexical(passages: Sequence[Passage], queries: Mapping[str, str]) -> dict[str, list[str]]:
-    """BM25 over title and text, English stop words and stems."""
-    stemmer = Stemmer.Stemmer("english")
-
-    def tokens(texts: Sequence[str]) -> object:
-        return bm25s.tokenize(list(texts), stopwords="en", stemmer=stemmer, show_progress=False)
-
-    index = bm25s.BM25()
-    index.index(tokens([p.model_text for p in passages]), show_progress=False)
-    rankings = {}
-    for query_id, text in queries.items():
-        rows, scores = index.retrieve(tokens([text]), k=20, show_progress=False)
-        rankings[query_id] = [
-            passages[row].id
-            for row, value in zip(rows[0], scores[0], strict=True)
-            if value > 0 and passages[row].id != query_id
-        ][:10]
-    return rankings
+    """Rankings of BM25, without the query itself."""
+    answers = BM25Pipeline(passages).search_many(list(queries.values()), top_k=11)
+    return {
+        query_id: [hit.id for hit in hits if hit.id != query_id][:10]
+        for query_id, hits in zip(queries, answers, strict=True)
+    }
 
 
 def two_stages(

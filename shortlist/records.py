@@ -45,11 +45,11 @@ class Query:
 class Hit:
     """One passage in an answer, with what both stages said of it.
 
-    `score` is the number that the order is by and `score_kind` its scale: ``cosine`` or ``dot``
-    (retrieval alone, and passages below the reranking depth), ``fused`` (both stages combined),
-    ``logit`` (the cross-encoder alone). Every hit of kind ``fused`` or ``logit`` ranks above every
-    hit that was not reranked. `rerank_score` is the cross-encoder's logit, None where it did not
-    look; `relevance` is a calibrated probability, None until a calibration exists.
+    `score` is the number that the order is by and `score_kind` its scale: ``cosine`` or ``dot`` or
+    ``bm25`` (retrieval alone, and passages below the reranking depth), ``fused`` (both stages
+    combined), ``logit`` (the cross-encoder alone). Every hit of kind ``fused`` or ``logit`` ranks
+    above every hit that was not reranked. `rerank_score` is the cross-encoder's logit, None where
+    it did not look; `relevance` is a calibrated probability, None until a calibration exists.
     """
 
     rank: int  # 1 is best

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from shortlist.errors import ModelError
 from shortlist.models.batches import FloatArray, pad, run_batches
@@ -19,6 +20,20 @@ from shortlist.models.onnx import (
     torch_runner,
 )
 from shortlist.models.tokens import ModelTokenizer
+
+
+class Scorer(Protocol):
+    """What a pipeline asks of its second stage; `CrossEncoder` is one."""
+
+    name: str
+    fingerprint: str
+
+    def score(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        on_batch: Callable[[int], object] | None = None,
+    ) -> FloatArray:
+        """Logits of (query, passage) pairs, float32 `[n]`."""
 
 
 class CrossEncoder:

@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 
 from shortlist.errors import DataError
-from shortlist.models.cross_encoder import CrossEncoder
+from shortlist.models.cross_encoder import Scorer
 from shortlist.models.presets import Fusion
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
 from shortlist.pipeline.rerank import Candidates, reranked
@@ -50,7 +50,7 @@ def rerank_run(
     run: Run,
     queries: Mapping[str, str],
     passages: Mapping[str, Passage],
-    cross_encoder: CrossEncoder,
+    cross_encoder: Scorer,
     *,
     depth: int,
     on_pairs: Callable[[int], object] | None = None,

@@ -11,7 +11,7 @@ from typing import Any
 import shortlist
 from shortlist.errors import UsageError
 from shortlist.models.bi_encoder import choose_device
-from shortlist.models.cross_encoder import CrossEncoder
+from shortlist.models.cross_encoder import CrossEncoder, Scorer
 from shortlist.models.encoders import Encoder
 from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for
 from shortlist.pipeline.distinct import Distinct, Selection
@@ -26,6 +26,7 @@ from shortlist.pipeline.stages import (
     model_record,
     second_stage,
 )
+from shortlist.pipeline.timing import OnStage, timed
 from shortlist.pipeline.topk import FloatArray, Int64Array, exact_top_k
 from shortlist.pipeline.vectors import OwnVectors
 from shortlist.pipeline.writing import Cuts, as_passages, encoded, progress_bar, with_own_vectors
@@ -47,18 +48,24 @@ class RetrieveRerankPipeline:
         self,
         index: Index,
         bi_encoder: Encoder,
-        cross_encoder: str | None,
+        cross_encoder: str | Scorer | None,
         *,
         device: str = "auto",
         progress: bool | None = False,
     ) -> None:
         self.index = index
         self.bi_encoder = bi_encoder
-        self.cross_encoder_name = cross_encoder
+        loaded: Scorer | None = None
+        name: str | None = None
+        if isinstance(cross_encoder, str | None):
+            name = cross_encoder
+        else:
+            loaded, name = cross_encoder, cross_encoder.name
+        self.cross_encoder_name = name
         self._device = choose_device(device)
         self._progress = progress
         self._lock = Lock()
-        self._cross_encoder: CrossEncoder | None = None
+        self._cross_encoder: Scorer | None = loaded
 
     @classmethod
     def build(
@@ -135,7 +142,7 @@ class RetrieveRerankPipeline:
         path: str | Path,
         *,
         bi_encoder: EncoderChoice = None,
-        cross_encoder: str | None = None,
+        cross_encoder: str | Scorer | None = None,
         device: str = "auto",
         progress: bool | None = False,
     ) -> RetrieveRerankPipeline:
@@ -145,7 +152,8 @@ class RetrieveRerankPipeline:
             path: the index folder.
             bi_encoder: where to find the model of the first stage, if not under the recorded name;
                 it must be the same model.
-            cross_encoder: another second stage than the recorded one; "none" for no second stage.
+            cross_encoder: another second stage than the recorded one, a name or a loaded one;
+                "none" for no second stage.
             device: `auto`, `cpu`, `cuda`, ...; see `BiEncoder.load`.
             progress: as in `build`.
 
@@ -156,7 +164,11 @@ class RetrieveRerankPipeline:
         """
         index = Index(path)
         encoder = encoder_of(index, bi_encoder, device=device)
-        second = second_stage(cross_encoder, index.manifest.cross_encoder)
+        second = (
+            second_stage(cross_encoder, index.manifest.cross_encoder)
+            if isinstance(cross_encoder, str | None)
+            else cross_encoder
+        )
         return cls(index, encoder, second, device=device, progress=progress)
 
     def show_progress(self, progress: bool | None) -> None:
@@ -169,7 +181,7 @@ class RetrieveRerankPipeline:
         return self.cross_encoder_name is not None
 
     @property
-    def cross_encoder(self) -> CrossEncoder:
+    def cross_encoder(self) -> Scorer:
         """The second stage's model, loaded when it is first needed."""
         if self.cross_encoder_name is None:
             raise UsageError(
@@ -218,6 +230,7 @@ class RetrieveRerankPipeline:
         rerank: bool | None = None,
         group_by: str | None = None,
         fold_duplicates: bool = False,
+        on_stage: OnStage | None = None,
     ) -> list[list[Hit]]:
         """The best passages for each of several queries.
 
@@ -229,6 +242,7 @@ class RetrieveRerankPipeline:
             group_by: "document" for the best passage of each document.
             fold_duplicates: show one of several passages with nearly the same words; it names the
                 others in `folded`.
+            on_stage: told what took how long, in seconds: "encode", "retrieve", "rerank".
 
         Raises:
             UsageError: `top_k` or `depth` below 1, an empty query, an unknown `group_by`, or
@@ -240,9 +254,12 @@ class RetrieveRerankPipeline:
         second = self.has_reranker if rerank is None else rerank
         distinct = Distinct(documents=group_by == "document", texts=fold_duplicates)
         wanted = max(top_k, depth) if second or distinct else top_k
-        embeddings = self._encode(queries)
-        found = self._retrieve(queries, embeddings, wanted)
-        answers = self._second_stage(found, depth) if second else self._first_stage(found)
+        with timed("encode", on_stage):
+            embeddings = self._encode(queries)
+        with timed("retrieve", on_stage):
+            found = self._retrieve(queries, embeddings, wanted)
+        with timed("rerank" if second else "", on_stage):
+            answers = self._second_stage(found, depth) if second else self._first_stage(found)
         if not distinct:
             return [hits[:top_k] for hits in answers]
         return [

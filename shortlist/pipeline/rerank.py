@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from shortlist.models.cross_encoder import CrossEncoder
+from shortlist.models.cross_encoder import Scorer
 from shortlist.models.presets import Fusion
 from shortlist.pipeline.topk import FloatArray
 from shortlist.records import Hit, Passage
@@ -47,7 +47,7 @@ class Candidates:
 
 
 def reranked(
-    cross_encoder: CrossEncoder,
+    cross_encoder: Scorer,
     fusion: Fusion,
     candidates: Sequence[Candidates],
     *,

@@ -16,6 +16,7 @@ import shortlist
 from shortlist.cli import (
     ask,
     check,
+    compare,
     demo,
     encode,
     evaluate,
@@ -47,6 +48,7 @@ app.command("sync")(sync.sync)
 app.command("rerank")(rerank.rerank)
 app.command("encode")(encode.encode)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("info")(info.info)
 app.command("check")(check.check)
 app.command("sample")(sample.sample)

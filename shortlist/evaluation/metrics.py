@@ -35,14 +35,16 @@ _NAMES = {
     **dict.fromkeys(("recall", "r"), "Recall"),
     **dict.fromkeys(("map", "ap"), "MAP"),
     **dict.fromkeys(("p", "precision"), "P"),
+    **dict.fromkeys(("success", "hit_rate"), "Success"),
     "ndcg": "nDCG",
-    "success": "Success",
+    "bpref": "Bpref",
+    "rprec": "Rprec",
 }
 _OURS = {"RR": "MRR", "R": "Recall", "AP": "MAP"}  # what ir-measures prints, what we print
 _ACCEPTED = (
     "MRR@10, nDCG@10, Recall@100, MAP, P@5, Success@1; the same as ir-measures (RR@10, R@100, AP), "
-    "trec_eval (recip_rank, ndcg_cut_10, recall_100, map) and MTEB (mrr_at_10) spell them; "
-    "and what else ir-measures can compute, as MRR(rel=2)@10"
+    "trec_eval (recip_rank, ndcg_cut_10, recall_100, map) and MTEB (mrr_at_10, hit_rate_at_1) "
+    "spell them; and what else ir-measures can compute, as MRR(rel=2)@10"
 )
 
 

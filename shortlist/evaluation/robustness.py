@@ -108,10 +108,11 @@ def robustness(
     and once for every change; a query that it leaves out counts as zero. A judged query without a
     text is in no row, as one that a change leaves as it is.
 
-    Raises `UsageError` for an unknown change or measure, for two changes of one name, and where
-    there is no system or nothing to ask; `DataError` where queries and qrels have no id in common,
-    where a change that was asked for alters no query, for another wording of a query that is not
-    there or without text, and where a system answers what it was not asked.
+    Raises `UsageError` for an unknown change or measure, for another wording that has the name of
+    one of REWRITES, and where there is no system or nothing to ask; `DataError` where queries and
+    qrels have no id in common, where a change that was asked for alters no query, for another
+    wording of a query that is not there or without text, and where a system answers what it was
+    not asked.
     """
     wanted = parse_measure(measure)
     if not systems:
@@ -121,7 +122,7 @@ def robustness(
     if changes is not None and not versions and not other_wordings:
         raise UsageError(f"no change was given; known are {', '.join(map(repr, REWRITES))}")
     for name, wording in other_wordings.items():
-        if name in versions:
+        if name in REWRITES:  # asked for or not: `sentences` would take it for that one
             raise UsageError(f"{name!r} is a change already; give the other wording another name")
         versions[name] = _other_wording(name, wording, queries, judged)
     if not versions:
@@ -163,10 +164,7 @@ def by_kind(
     grouped: dict[str, list[float]] = {}
     for query_id in sorted(values):  # the interval must not hang on the order of the mapping
         grouped.setdefault(kinds[query_id], []).append(values[query_id])
-    return [
-        KindRow(kind, len(group), math.fsum(group) / len(group), *mean_interval(group, seed=seed))
-        for kind, group in sorted(grouped.items())
-    ]
+    return [_kind_row(kind, group, seed) for kind, group in sorted(grouped.items())]
 
 
 def sentences(rows: Iterable[Row]) -> list[str]:
@@ -178,6 +176,11 @@ def sentences(rows: Iterable[Row]) -> list[str]:
     """
     grouped = groupby(rows, key=lambda row: (row.change, row.measure))
     return [_sentence(list(group)) for _, group in grouped]
+
+
+def _kind_row(kind: str, values: Sequence[float], seed: int) -> KindRow:
+    low, high = mean_interval(values, seed=seed)  # first: it refuses what fsum would trip over
+    return KindRow(kind, len(values), math.fsum(values) / len(values), low, high)
 
 
 def _sentence(rows: Sequence[Row]) -> str:

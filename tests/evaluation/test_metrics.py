@@ -27,26 +27,49 @@ from shortlist.evaluation.metrics import (
 
 
 @pytest.mark.parametrize(
-    ("canonical", "spellings"),
+    ("canonical", "theirs", "spellings"),
     [
-        ("MRR@10", "MRR@10 RR@10 mrr@10 mrr_at_10 recip_rank_10 rr_at_10"),
-        ("MRR", "MRR RR recip_rank mrr"),
-        ("nDCG@10", "nDCG@10 NDCG@10 ndcg@10 ndcg_cut_10 ndcg_cut.10 ndcg_at_10"),
-        ("Recall@100", "Recall@100 R@100 recall_100 recall_at_100 recall@100"),
-        ("MAP", "MAP AP map"),
-        ("MAP@100", "MAP@100 AP@100 map_cut_100 map_at_100"),
-        ("P@5", "P@5 P_5 precision@5 precision_at_5"),
-        ("Success@1", "Success@1 success_1 success@1"),
-        ("MRR(rel=2)@10", "MRR(rel=2)@10 RR(rel=2)@10"),
-        ("nDCG(gains={1:5})@10", "nDCG(gains={1:5})@10"),
-        ("Rprec", "Rprec"),
-        ("IPrec@0.2", "IPrec@0.2"),
+        (
+            "MRR@10",
+            ir_measures.RR @ 10,
+            "MRR@10 RR@10 mrr@10 mrr_at_10 recip_rank_10 recip_rank_cut_10 recip_rank@10 rr_at_10",
+        ),
+        ("MRR", ir_measures.RR, "MRR RR recip_rank mrr"),
+        (
+            "nDCG@10",
+            ir_measures.nDCG @ 10,
+            "nDCG@10 NDCG@10 ndcg@10 ndcg_cut_10 ndcg_cut.10 ndcg_at_10 NDCG_at_10",
+        ),
+        ("nDCG", ir_measures.nDCG, "nDCG NDCG ndcg"),
+        (
+            "Recall@100",
+            ir_measures.R @ 100,
+            "Recall@100 R@100 recall_100 recall.100 recall_at_100 recall@100",
+        ),
+        ("MAP", ir_measures.AP, "MAP AP map mAP"),
+        ("MAP@10", ir_measures.AP @ 10, "MAP@10 AP@10 map_cut_10 map_cut.10 map_at_10 map@10"),
+        ("MAP@100", ir_measures.AP @ 100, "MAP@100 AP@100 map_cut_100 map_at_100"),
+        ("P@1", ir_measures.P @ 1, "P@1 P_1 P.1 Precision@1 precision_at_1"),
+        ("P@5", ir_measures.P @ 5, "P@5 P_5 P.5 p@5 precision@5 precision_at_5"),
+        (
+            "Success@1",
+            ir_measures.Success @ 1,
+            "Success@1 success_1 success.1 success@1 success_at_1 hit_rate_at_1 hit_rate@1",
+        ),
+        ("Rprec", ir_measures.Rprec, "Rprec rprec"),
+        ("Bpref", ir_measures.Bpref, "Bpref bpref"),
+        ("MRR(rel=2)@10", ir_measures.RR(rel=2) @ 10, "MRR(rel=2)@10 RR(rel=2)@10"),
+        ("nDCG(gains={1:5})@10", ir_measures.nDCG(gains={1: 5}) @ 10, "nDCG(gains={1:5})@10"),
+        ("IPrec@0.2", ir_measures.IPrec @ 0.2, "IPrec@0.2"),
     ],
 )
-def test_every_spelling_prints_as_ours_and_ours_reads_back(canonical: str, spellings: str) -> None:
+def test_every_spelling_prints_as_ours_and_ours_reads_back(
+    canonical: str, theirs: object, spellings: str
+) -> None:
     for spelling in spellings.split():
         measure = parse_measure(spelling)
         assert str(measure) == canonical
+        assert measure.ir_measure == theirs
         assert parse_measure(str(measure)) == measure == parse_measure(measure)
 
 
@@ -264,6 +287,40 @@ def test_all_measures_see_one_order_where_ir_measures_would_see_two(relevant: st
     assert found["MRR@10"] == found["MRR"] == (1.0 if relevant == "b" else 0.5)
 
 
+def test_a_ranking_is_an_order_whatever_its_ids_are() -> None:
+    # where scores tie, trec_eval puts z first
+    for ranking, expected in ((["a", "z"], 1.0), (["z", "a"], 0.5)):
+        found = score({"q": ranking}, {"q": {"a": 1}}, ["MRR", "MRR@10", "MAP", "P@1"]).mean
+        assert found == {"MRR": expected, "MRR@10": expected, "MAP": expected, "P@1": expected // 1}
+
+
+@pytest.mark.parametrize(
+    ("scores", "ranking"),
+    [
+        ({"a": 1.0, "b": 1.0, "c": 1.0}, ["c", "b", "a"]),
+        ({"d10": 0.5, "d9": 0.5, "d1": 0.5}, ["d9", "d10", "d1"]),  # ids are text, not numbers
+        ({"B": 0.0, "a": 0.0, "é": 0.0}, ["é", "a", "B"]),  # by code point
+        ({"a": 2.0, "z": 1.0, "b": 2.0}, ["b", "a", "z"]),
+        ({"a": 0.1 + 1e-9, "b": 0.1}, ["b", "a"]),  # one number as float32
+        ({"a": 0.1 + 1e-7, "b": 0.1}, ["a", "b"]),  # two numbers
+        ({"a": 16777217.0, "b": 16777216.0}, ["b", "a"]),  # 2^24 + 1 is 2^24 as float32
+        ({"a": 0.0, "b": -0.0}, ["b", "a"]),
+        ({"a": -math.inf, "b": -1e300, "c": -1.0}, ["c", "b", "a"]),  # -1e300 is -inf as float32
+    ],
+)
+def test_ties_are_broken_by_id_descending(scores: dict[str, float], ranking: list[str]) -> None:
+    backwards = dict(reversed(scores.items()))  # the order of a file's lines decides nothing
+    assert ranking_of({"q": scores}) == ranking_of({"q": backwards}) == {"q": ranking}
+    for rank, passage_id in enumerate(ranking, 1):
+        judged = {"q": {passage_id: 1}}
+        found = score(ranking_of({"q": scores}), judged, ["MRR", "MRR@10", "P@1", "nDCG"]).mean
+        assert found["MRR"] == found["MRR@10"] == pytest.approx(1 / rank)
+        assert found["P@1"] == (rank == 1)
+        assert found["nDCG"] == pytest.approx(1 / math.log2(rank + 1))
+        theirs = ir_measures.pytrec_eval.calc_aggregate([ir_measures.RR], judged, {"q": scores})
+        assert theirs[ir_measures.RR] == pytest.approx(1 / rank)
+
+
 @given(
     scores=st.dictionaries(
         st.text("abcé", min_size=1, max_size=3),
@@ -286,8 +343,9 @@ def test_ranking_of_is_the_order_of_trec_eval(scores: dict[str, float]) -> None:
 def test_a_nan_is_named_and_ties_across_the_cutoff_are_counted() -> None:
     with pytest.raises(DataError, match=r"passage 'b' of query 'q7' is NaN"):
         ranking_of({"q7": {"a": 1.0, "b": math.nan}})
-    run = {"q": {"a": 1.0, "b": 0.5, "c": 0.5}, "r": {"a": 1.0}}
+    run = {"q": {"c": 0.5, "a": 1.0, "b": 0.5}, "r": {"a": 1.0}}
     assert [tied_at(run, k) for k in (1, 2, 3)] == [0, 1, 0]
+    assert tied_at({"q": {"a": 0.1 + 1e-9, "b": 0.1}}, 1) == 1  # one number as float32
 
 
 def test_the_package_and_the_measures_stay_light_until_used() -> None:

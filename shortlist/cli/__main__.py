@@ -16,6 +16,7 @@ import shortlist
 from shortlist.cli import (
     ask,
     check,
+    choose,
     compare,
     demo,
     encode,
@@ -49,6 +50,7 @@ app.command("rerank")(rerank.rerank)
 app.command("encode")(encode.encode)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("choose")(choose.choose)
 app.command("info")(info.info)
 app.command("check")(check.check)
 app.command("sample")(sample.sample)

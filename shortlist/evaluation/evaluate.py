@@ -9,17 +9,29 @@ their ceiling: what a perfect reranker would reach with the candidates it was gi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, get_args
 
-import numpy as np
-
-from shortlist.errors import DataError, UsageError
+from shortlist.errors import UsageError
+from shortlist.evaluation.answers import (
+    MissingQueries,
+    OnProgress,
+    Searcher,
+    answer_of,
+    by_logit,
+    judged_queries,
+    perfect,
+    retrieved,
+    sampled,
+    searched,
+)
 from shortlist.evaluation.compare import Interval, paired, paired_bootstrap
+from shortlist.evaluation.latency import Latency, measure_latency, peak_memory
 from shortlist.evaluation.metrics import (
     DEFAULT_MEASURES,
     Measure,
+    Rankings,
     Scores,
     has_relevant,
     parse_measures,
@@ -27,30 +39,28 @@ from shortlist.evaluation.metrics import (
 )
 from shortlist.records import Hit, Qrels
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["Evaluation", "Searcher", "evaluate"]
+
 _SELF_SHARE = 0.1  # of the queries that find themselves first, from which it is a warning
 _FULL_DEPTH = 1000  # what a measure without a cut-off looks at: the depth of TREC's runs
-_CHUNK = 256  # queries a call: enough for full batches, few enough for hits to be let go of
-
-
-class Searcher(Protocol):
-    """What is evaluated: a two-stage pipeline, or retrieval alone."""
-
-    @property
-    def has_reranker(self) -> bool:
-        """Whether there is a cross-encoder to rerank with."""
-
-    def search_many(
-        self, queries: Sequence[str], *, top_k: int, depth: int, rerank: bool
-    ) -> list[list[Hit]]:
-        """Return the best `top_k` passages of each query, the first `depth` of them reranked."""
+TIMED = 50  # queries that are asked once more, one at a time
+SYSTEMS = ("retrieval", "cross_encoder", "reranked")  # in the order of every table
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What `evaluate` found."""
+    """What `evaluate` found.
+
+    Three rankings of the same candidates: by the first stage, by the cross-encoder's logit alone,
+    and as the pipeline returns them, where both stages have their say.
+    """
 
     retrieval: Scores
-    reranked: Scores | None  # None where the pipeline has no cross-encoder, as the next two
+    cross_encoder: Scores | None  # None where the pipeline has no cross-encoder, as the next three
+    reranked: Scores | None
     ceiling: Scores | None  # the same candidates in the order of their grades
     comparison: Mapping[str, Interval] | None  # measure -> the change from retrieval to reranked
     queries: int  # what every mean is divided by
@@ -62,22 +72,48 @@ class Evaluation:
     depth: int  # candidates that the cross-encoder saw
     exclude_self: bool
     seconds: float  # of searching, all queries and stages together
+    latency: Latency | None  # of single queries, both stages; None where none was timed
+    footprint: Mapping[str, int | None]  # "index", "bi_encoder", "cross_encoder" -> bytes on disk
+    peak_memory: int | None  # bytes that the process has held at most; None where not counted
     warnings: tuple[str, ...]
+    rankings: Mapping[str, Rankings] = field(repr=False)  # system -> query id -> passage ids
+
+    @property
+    def systems(self) -> dict[str, Scores]:
+        """Name -> scores of "retrieval" and, with a cross-encoder, the other two of SYSTEMS."""
+        found = {name: getattr(self, name) for name in SYSTEMS}
+        return {name: scores for name, scores in found.items() if scores is not None}
 
     def as_json(self) -> dict[str, Any]:
-        """Return all but the per-query values; "reranked" is None without a cross-encoder."""
+        """Return all but rankings and per-query values; what was not measured is None."""
         intervals = self.comparison
         counts = "queries judged without_relevant unjudged dangling depth exclude_self seconds"
+        scores = {name: getattr(self, name) for name in (*SYSTEMS, "ceiling")}
         return {
-            "retrieval": self.retrieval.as_json(),
-            "reranked": self.reranked.as_json() if self.reranked else None,
-            "ceiling": self.ceiling.as_json() if self.ceiling else None,
+            **{name: found.as_json() if found else None for name, found in scores.items()},
             "comparison": intervals and {name: i.as_json() for name, i in intervals.items()},
             **{name: getattr(self, name) for name in counts.split()},
             "retrieved": self.retrieval.retrieved,
             "missing": len(self.missing),
+            "latency": self.latency.as_json() if self.latency else None,
+            "footprint": dict(self.footprint),
+            "peak_memory": self.peak_memory,
             "warnings": list(self.warnings),
         }
+
+    def as_frame(self) -> DataFrame:
+        """Return a row for each system: its means, and where timed p50, p95 (ms), queries/s."""
+        from pandas import DataFrame
+
+        rows = {name: dict(scores.mean) for name, scores in self.systems.items()}
+        if self.ceiling is not None:
+            rows["ceiling"] = dict(self.ceiling.mean)
+        if self.latency is not None:
+            first, total = self.latency.first_stage, self.latency.total
+            rows["retrieval"] |= {"p50 (ms)": first.p50, "p95 (ms)": first.p95}
+            for name in self.systems.keys() - {"retrieval"}:
+                rows[name] |= {"p50 (ms)": total.p50, "p95 (ms)": total.p95}
+        return DataFrame.from_dict(rows, orient="index").rename_axis("system")
 
 
 def evaluate(
@@ -90,9 +126,10 @@ def evaluate(
     limit_queries: int | None = None,
     seed: int = 0,
     exclude_self: bool = False,
-    missing_queries: Literal["zero", "error", "drop"] = "zero",
+    missing_queries: MissingQueries = "zero",
     corpus_ids: Container[str] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    time_queries: int = TIMED,
+    on_progress: OnProgress | None = None,
 ) -> Evaluation:
     """Search every judged query once and score both stages.
 
@@ -100,30 +137,42 @@ def evaluate(
     qrels). `exclude_self` drops the hit whose id is the query's own; one candidate more is asked
     for then. A judged query that `queries` lacks counts as zero, is an error, or is dropped.
     `corpus_ids` finds judgements of passages that nobody can retrieve. A measure without a cut-off
-    looks at the first 1000. `on_progress` is told (queries done, queries to do).
+    looks at the first 1000. `time_queries` of the queries are asked once more, one at a time, for
+    their times (0: none). A searcher that has a `footprint` has it reported.
 
     Raises `UsageError` for an argument that cannot work, and `DataError` where no judged query is
     among `queries` or, with missing_queries="error", where one is not.
     """
     wanted = parse_measures(measures)
-    _check_counts(depth, limit_queries, missing_queries)
-    judged = _judged(queries, qrels, missing_queries)
-    chosen = _sample(judged, limit_queries, seed)
+    _check_arguments(depth, time_queries, missing_queries)
+    chosen = sampled(judged_queries(queries, qrels, missing_queries), limit_queries, seed)
     counted = {query_id: qrels[query_id] for query_id in chosen}
     texts = {query_id: queries[query_id] for query_id in chosen if query_id in queries}
-    started = time.perf_counter()
-    answers = _searched(searcher, texts, _top_k(wanted, depth), depth, exclude_self, on_progress)
-    orders = _orders(answers, counted, depth + exclude_self)
-    seconds = time.perf_counter() - started
-    retrieval, reranked, ceiling = (score(rankings, counted, wanted) for rankings in orders)
     both = searcher.has_reranker
+    started = time.perf_counter()
+    answers = searched(
+        searcher,
+        texts,
+        top_k=_top_k(wanted, depth),
+        depth=depth,
+        rerank=both,
+        exclude_self=exclude_self,
+        on_progress=on_progress,
+    )
+    rankings = _rankings(answers, counted, depth + exclude_self, both=both)
+    seconds = time.perf_counter() - started
+    scores = {name: score(ranking, counted, wanted) for name, ranking in rankings.items()}
+    ceiling = rankings.pop("ceiling", None)
+    retrieval, reranked = scores["retrieval"], scores.get("reranked")
+    timed = list(texts.values())[:time_queries]
     missing = tuple(query_id for query_id in chosen if query_id not in texts)
     dangling = [] if corpus_ids is None else _dangling(counted, corpus_ids)
     return Evaluation(
         retrieval=retrieval,
-        reranked=reranked if both else None,
-        ceiling=ceiling if both else None,
-        comparison=_compared(retrieval, reranked, seed) if both else None,
+        cross_encoder=scores.get("cross_encoder"),
+        reranked=reranked,
+        ceiling=scores["ceiling"] if ceiling else None,
+        comparison=_compared(retrieval, reranked, seed) if reranked else None,
         queries=len(chosen),
         judged=sum(map(has_relevant, qrels.values())),
         without_relevant=sum(not has_relevant(grades) for grades in qrels.values()),
@@ -133,42 +182,23 @@ def evaluate(
         depth=depth,
         exclude_self=exclude_self,
         seconds=seconds,
+        latency=measure_latency(searcher, timed, depth=depth, rerank=both) if timed else None,
+        footprint=dict(getattr(searcher, "footprint", {})),
+        peak_memory=peak_memory(),
         warnings=(
             *_warnings(retrieval, counted, missing, dangling),
-            *(() if exclude_self else _self_warnings(orders[0], counted)),
+            *(() if exclude_self else _self_warnings(rankings["retrieval"], counted)),
         ),
+        rankings=rankings,
     )
 
 
-def _check_counts(depth: int, limit_queries: int | None, missing_queries: str) -> None:
-    if depth < 1 or (limit_queries is not None and limit_queries < 1):
-        what = f"got {depth} and {limit_queries}"
-        raise UsageError(f"depth and limit_queries must be 1 or more, {what}")
-    if missing_queries not in ("zero", "error", "drop"):
+def _check_arguments(depth: int, time_queries: int, missing_queries: str) -> None:
+    if depth < 1 or time_queries < 0:
+        what = f"got {depth} and {time_queries}"
+        raise UsageError(f"depth must be 1 or more and time_queries 0 or more, {what}")
+    if missing_queries not in get_args(MissingQueries):
         raise UsageError(f"missing_queries must be zero, error or drop, got {missing_queries!r}")
-
-
-def _judged(queries: Mapping[str, str], qrels: Qrels, missing_queries: str) -> list[str]:
-    """Sorted ids of the queries that count: those with a relevant passage, by the missing rule."""
-    judged = sorted(query_id for query_id in qrels if has_relevant(qrels[query_id]))
-    given = [query_id for query_id in judged if query_id in queries]
-    if not given:
-        ids = f"the queries are {list(queries)[:10]}, those with a relevant passage {judged[:10]}"
-        raise DataError(f"no judged query is among the queries given: {ids}")
-    if missing_queries == "error" and len(given) < len(judged):
-        missing = [query_id for query_id in judged if query_id not in queries]
-        raise DataError(
-            f"{len(missing)} judged queries are not among the queries given, such as "
-            f"{missing[:10]}; add them, or count them as zero or drop them with missing_queries"
-        )
-    return given if missing_queries == "drop" else judged
-
-
-def _sample(ids: Sequence[str], limit: int | None, seed: int) -> list[str]:
-    if limit is None or limit >= len(ids):
-        return list(ids)
-    drawn = np.random.default_rng(seed).choice(len(ids), size=limit, replace=False)
-    return [ids[i] for i in sorted(drawn.tolist())]
 
 
 def _top_k(measures: Iterable[Measure], depth: int) -> int:
@@ -177,44 +207,21 @@ def _top_k(measures: Iterable[Measure], depth: int) -> int:
     return max(depth, *cutoffs)
 
 
-def _searched(
-    searcher: Searcher,
-    texts: Mapping[str, str],
-    top_k: int,
-    depth: int,
-    exclude_self: bool,
-    on_progress: Callable[[int, int], None] | None,
-) -> Iterator[tuple[str, list[Hit]]]:
-    """Query id and hits of each query, in the order of the answer."""
-    ids = list(texts)
-    for start in range(0, len(ids), _CHUNK):
-        chunk = ids[start : start + _CHUNK]
-        answers = searcher.search_many(
-            [texts[query_id] for query_id in chunk],
-            top_k=top_k + exclude_self,
-            depth=depth + exclude_self,
-            rerank=searcher.has_reranker,
-        )
-        for query_id, hits in zip(chunk, answers, strict=True):
-            yield query_id, [hit for hit in hits if not (exclude_self and hit.id == query_id)]
-        if on_progress is not None:
-            on_progress(start + len(chunk), len(ids))
-
-
-def _orders(
-    answers: Iterable[tuple[str, list[Hit]]], qrels: Qrels, depth: int
-) -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, list[str]]]:
-    """Rank each query's hits as retrieved, as reranked, and as a perfect reranker would."""
-    retrieved, reranked, ideal = ({i: list[str]() for i in qrels} for _ in range(3))
+def _rankings(
+    answers: Iterable[tuple[str, list[Hit]]], qrels: Qrels, depth: int, *, both: bool
+) -> dict[str, dict[str, list[str]]]:
+    """Rank each query's hits as retrieved and, with both stages, in the three other ways."""
+    names = (*SYSTEMS, "ceiling") if both else ("retrieval",)
+    rankings = {name: {query_id: list[str]() for query_id in qrels} for name in names}
     for query_id, hits in answers:
-        reranked[query_id] = [hit.id for hit in hits]
-        hits = sorted(hits, key=lambda hit: hit.retrieval_rank)
-        retrieved[query_id] = [hit.id for hit in hits]
-        seen = [hit.id for hit in hits if hit.retrieval_rank <= depth]
-        grades = qrels[query_id]
-        ideal[query_id] = sorted(seen, key=lambda passage_id: -grades.get(passage_id, 0))
-        ideal[query_id] += retrieved[query_id][len(seen) :]
-    return retrieved, reranked, ideal
+        answer = answer_of(hits)
+        rankings["retrieval"][query_id] = retrieved(answer)
+        if both:
+            scored = sum(found.rerank_score is not None for found in answer)
+            rankings["cross_encoder"][query_id] = by_logit(answer, scored)
+            rankings["reranked"][query_id] = [hit.id for hit in hits]
+            rankings["ceiling"][query_id] = perfect(answer, qrels[query_id], depth)
+    return rankings
 
 
 def _compared(retrieval: Scores, reranked: Scores, seed: int) -> dict[str, Interval]:

@@ -86,7 +86,9 @@ def paired_bootstrap(
 
     The percentile interval (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter
     13): queries are drawn with replacement, the same for both systems. It is too narrow for few
-    queries: CALIBRATED_SENTENCE. Memory is bounded, however many queries and resamples there are.
+    queries: at 95 %, it held the true difference in 87 to 91 % of simulations with 20 queries, 91
+    to 93 % with 50, and 94 to 95 % with 200 or more (benchmarks/calibration.py). Memory is bounded,
+    however many queries and resamples there are.
 
     Raises `UsageError` for a level outside (0, 1) or no resamples, and for scores that are empty,
     not finite or not of one length.

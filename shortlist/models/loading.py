@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from shortlist.errors import ModelError
 
@@ -161,6 +162,28 @@ def local_names() -> list[str]:
     return [WEIGHTS_PACKAGE_NAMES[0], *bundled]
 
 
+def bi_encoders_in_cache() -> list[str]:
+    """Names of the sentence-transformers models in the cache of the hub, sorted."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repositories = scan_cache_dir().repos
+    except CacheNotFound:
+        return []
+    return sorted(
+        repository.repo_id
+        for repository in repositories
+        if repository.repo_type == "model" and any(map(_is_bi_encoder, repository.revisions))
+    )
+
+
+def _is_bi_encoder(revision: Any) -> bool:
+    names = {file.file_name for file in revision.files}
+    whole = {"modules.json", "config.json", "tokenizer.json"} <= names
+    return whole and any(name.endswith(".safetensors") for name in names)
+
+
 def _checked(name: str, path: Path) -> ModelFolder:
     """Refuse folders that cannot be loaded safely, and take the fingerprint of what is read."""
     for needed in ("config.json", "tokenizer.json"):
@@ -189,6 +212,17 @@ def read_files(path: Path) -> list[Path]:
     own = [path / name for name in MODEL_FILES]
     modules = [*path.glob("[0-9]_*/*.json"), *path.glob("[0-9]_*/*.safetensors")]
     return sorted(f for f in [*own, *path.glob("*.safetensors"), *modules] if f.is_file())
+
+
+def model_size(name: str | Path | None) -> int | None:
+    """Bytes of the files that a model is loaded from; None for none, and where it has no files."""
+    if name is None:
+        return None
+    try:
+        folder = resolve(name)
+    except ModelError:
+        return None
+    return sum(file.stat().st_size for file in read_files(folder.path))
 
 
 def sha256(path: Path) -> str:

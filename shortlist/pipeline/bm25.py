@@ -12,6 +12,8 @@ by Snowball for English. What is searched is `Passage.model_text`: title, a blan
 
 from __future__ import annotations
 
+import copy
+import logging
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -20,8 +22,9 @@ import numpy as np
 
 from shortlist.errors import DataError, MissingExtraError, UsageError
 from shortlist.models.cross_encoder import Scorer
+from shortlist.models.loading import model_size
 from shortlist.models.presets import Fusion
-from shortlist.pipeline.pipeline import DEFAULT_DEPTH, DEFAULT_TOP_K, _check_search
+from shortlist.pipeline.pipeline import DEFAULT_DEPTH, DEFAULT_TOP_K, check_search
 from shortlist.pipeline.rerank import Candidates, reranked
 from shortlist.pipeline.timing import OnStage, timed
 from shortlist.pipeline.topk import FloatArray
@@ -61,7 +64,10 @@ class BM25Pipeline:
     ) -> None:
         if not (find_spec("bm25s") and find_spec("Stemmer")):
             raise MissingExtraError("BM25 needs an extra: pip install 'shortlist[bm25]'")
+        import bm25s  # noqa: F401 - it makes its logger talkative when it is first imported
         from Stemmer import Stemmer
+
+        logging.getLogger("bm25s").setLevel(logging.WARNING)
 
         self.cross_encoder = cross_encoder
         self.fusion = fusion or Fusion()
@@ -75,6 +81,23 @@ class BM25Pipeline:
     def has_reranker(self) -> bool:
         """Whether there is a second stage."""
         return self.cross_encoder is not None
+
+    def with_cross_encoder(self, cross_encoder: Scorer | None) -> BM25Pipeline:
+        """The same index with another second stage, and without bars."""
+        other = copy.copy(self)
+        other.cross_encoder, other._progress = cross_encoder, False
+        return other
+
+    @property
+    def footprint(self) -> dict[str, int | None]:
+        """Bytes in memory of the index (without the passages), and on disk of the cross-encoder."""
+        arrays = self._index.scores.values() if self._index else ()
+        second = self.cross_encoder
+        return {
+            "index": sum(array.nbytes for array in arrays if isinstance(array, np.ndarray)),
+            "bi_encoder": None,
+            "cross_encoder": model_size(second.name if second else None),
+        }
 
     def search(
         self,
@@ -110,7 +133,7 @@ class BM25Pipeline:
             UsageError: `top_k` or `depth` below 1, an empty query, or `rerank` without a
                 cross-encoder.
         """
-        _check_search(queries, top_k, depth)
+        check_search(queries, top_k, depth)
         second = self.cross_encoder if rerank is not False else None
         if rerank and second is None:
             raise UsageError(

@@ -13,6 +13,7 @@ from shortlist.errors import UsageError
 from shortlist.models.bi_encoder import choose_device
 from shortlist.models.cross_encoder import CrossEncoder, Scorer
 from shortlist.models.encoders import Encoder
+from shortlist.models.loading import model_size
 from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for
 from shortlist.pipeline.distinct import Distinct, Selection
 from shortlist.pipeline.index import Index, IndexWriter
@@ -201,6 +202,15 @@ class RetrieveRerankPipeline:
         # by the index's name of the model: the same weights may have been opened by path
         return fusion_for(self.index.manifest.model.name, self.cross_encoder.name)
 
+    @property
+    def footprint(self) -> dict[str, int | None]:
+        """Bytes on disk of the index folder and of both models; None where there are no files."""
+        return {
+            "index": self.index.size(),
+            "bi_encoder": model_size(self.bi_encoder.name),
+            "cross_encoder": model_size(self.cross_encoder_name),
+        }
+
     def search(
         self,
         query: str,
@@ -248,7 +258,7 @@ class RetrieveRerankPipeline:
             UsageError: `top_k` or `depth` below 1, an empty query, an unknown `group_by`, or
                 `rerank` without a cross-encoder.
         """
-        _check_search(queries, top_k, depth)
+        check_search(queries, top_k, depth)
         if group_by not in (None, *GROUP_BY):
             raise UsageError(f"group_by must be 'document' or None, got {group_by!r}")
         second = self.has_reranker if rerank is None else rerank
@@ -324,7 +334,12 @@ class RetrieveRerankPipeline:
         return progress_bar(what, total, unit, self._progress)
 
 
-def _check_search(queries: Sequence[str], top_k: int, depth: int) -> None:
+def check_search(queries: Sequence[str], top_k: int, depth: int) -> None:
+    """Refuse what cannot be searched for.
+
+    Raises:
+        UsageError: one text instead of several, an empty one, `top_k` or `depth` below 1.
+    """
     if isinstance(queries, str):
         raise UsageError("search_many takes several queries, got one text; use search for one")
     for name, value in (("top_k", top_k), ("depth", depth)):

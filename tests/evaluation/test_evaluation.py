@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -44,8 +44,17 @@ class WordSearcher:
         self.searched: list[str] = []
 
     def search_many(
-        self, queries: Sequence[str], *, top_k: int, depth: int, rerank: bool
+        self,
+        queries: Sequence[str],
+        *,
+        top_k: int,
+        depth: int,
+        rerank: bool,
+        on_stage: Callable[[str, float], object] | None = None,
     ) -> list[list[Hit]]:
+        if on_stage:
+            for number, stage in enumerate(("encode", "retrieve", "rerank")[: 2 + rerank], 1):
+                on_stage(stage, number / 1000)
         self.calls.append((len(queries), top_k, depth, rerank))
         self.searched += queries
         return [self._search(query, top_k, depth, rerank) for query in queries]
@@ -94,7 +103,7 @@ def by_hand(depth: int, *, rerank: bool, drop_self: bool = False) -> dict[str, l
 
 def test_both_stages_are_scored_from_one_search_of_each_judged_query() -> None:
     searcher: Searcher = WordSearcher()
-    found = evaluate(searcher, QUERIES, QRELS, ["MRR@10", "Recall@2"], depth=3)
+    found = evaluate(searcher, QUERIES, QRELS, ["MRR@10", "Recall@2"], depth=3, time_queries=0)
     assert isinstance(searcher, WordSearcher)
     assert searcher.calls == [(4, 10, 3, True)]
     assert searcher.searched == [QUERIES[i] for i in ("p6", "q1", "q2", "q3")]
@@ -106,6 +115,45 @@ def test_both_stages_are_scored_from_one_search_of_each_judged_query() -> None:
     (warning,) = found.warnings  # p6 is searched with itself
     assert warning.startswith("1 of 4 queries find themselves first, such as ['p6']")
     assert found.seconds > 0
+
+
+def test_the_cross_encoder_alone_is_ranked_by_its_logit() -> None:
+    class Fused(WordSearcher):
+        """Both stages together leave the order of the first."""
+
+        def _search(self, query: str, top_k: int, depth: int, rerank: bool) -> list[Hit]:
+            return sorted(
+                super()._search(query, top_k, depth, rerank), key=lambda h: h.retrieval_rank
+            )
+
+    found = evaluate(Fused(), QUERIES, QRELS, ["MRR@10"], depth=3)
+    assert found.reranked is not None
+    assert found.cross_encoder is not None
+    assert found.reranked.mean == found.retrieval.mean
+    assert found.cross_encoder.mean["MRR@10"] == pytest.approx(mrr(by_hand(3, rerank=True)))
+    assert set(found.rankings) == {"retrieval", "cross_encoder", "reranked"}
+    for ranking in found.rankings.values():
+        assert {i: sorted(ids) for i, ids in ranking.items()} == dict.fromkeys(
+            ("p6", "q1", "q2", "q3"), sorted(CORPUS)
+        )
+
+
+def test_single_queries_are_timed_stage_by_stage() -> None:
+    searcher = WordSearcher()
+    found = evaluate(searcher, QUERIES, QRELS, ["MRR@10"], depth=3, time_queries=2)
+    assert searcher.calls[1:] == [(1, 10, 3, True)] * 4  # two to warm up, two that count
+    assert found.latency is not None
+    assert found.latency.queries == 2
+    stages = {name: stage.p50 for name, stage in found.latency.stages.items()}
+    assert stages == pytest.approx({"encode": 1.0, "retrieve": 2.0, "rerank": 3.0})
+    assert found.latency.first_stage.p95 == pytest.approx(3.0)
+    assert 0 < found.latency.total.p50 <= found.latency.total.p95
+    assert found.peak_memory is not None
+    assert found.peak_memory > 10_000_000
+    frame = found.as_frame()
+    assert list(frame.index) == ["retrieval", "cross_encoder", "reranked", "ceiling"]
+    assert frame.loc["retrieval", "p50 (ms)"] == pytest.approx(3.0)
+    assert frame.loc["reranked", "MRR@10"] == pytest.approx(mrr(by_hand(3, rerank=True)))
 
 
 def test_the_change_between_the_stages_has_an_interval() -> None:
@@ -134,9 +182,16 @@ def test_the_ceiling_is_what_a_perfect_reranker_would_reach(depth: int) -> None:
 
 def test_without_a_cross_encoder_only_retrieval_is_scored() -> None:
     searcher = WordSearcher(has_reranker=False)
-    found = evaluate(searcher, QUERIES, QRELS)
+    found = evaluate(searcher, QUERIES, QRELS, time_queries=0)
     assert searcher.calls == [(4, 100, 30, False)]
-    assert found.reranked is found.ceiling is found.comparison is None
+    assert (
+        found.reranked
+        is found.cross_encoder
+        is found.latency
+        is found.ceiling
+        is found.comparison
+        is None
+    )
     answer = found.as_json()
     assert list(answer["retrieval"]) == ["MRR@10", "nDCG@10", "Recall@100"]
     assert (answer["reranked"], answer["queries"]) == (None, 4)
@@ -146,8 +201,9 @@ def test_the_json_holds_all_but_the_per_query_values() -> None:
     found = evaluate(WordSearcher(), QUERIES, {**QRELS, "lost": {"p1": 1}}, depth=3)
     answer = json.loads(json.dumps(found.as_json(), allow_nan=False))
     names = (
-        "retrieval reranked ceiling comparison queries judged without_relevant unjudged missing "
-        "retrieved dangling depth exclude_self seconds warnings"
+        "retrieval cross_encoder reranked ceiling comparison queries judged without_relevant "
+        "unjudged missing retrieved dangling depth exclude_self seconds latency footprint "
+        "peak_memory warnings"
     )
     assert set(answer) == set(names.split())
     assert (answer["queries"], answer["judged"], answer["missing"]) == (5, 5, 1)
@@ -162,13 +218,15 @@ def test_the_largest_cutoff_is_asked_for_and_never_less_than_is_reranked(
     measures: list[str], depth: int, top_k: int
 ) -> None:
     searcher = WordSearcher()
-    evaluate(searcher, QUERIES, QRELS, measures, depth=depth)
+    evaluate(searcher, QUERIES, QRELS, measures, depth=depth, time_queries=0)
     assert searcher.calls == [(4, top_k, depth, True)]
 
 
 def test_a_query_that_finds_itself_can_be_excluded() -> None:
     searcher = WordSearcher()
-    found = evaluate(searcher, QUERIES, QRELS, ["MRR@10"], depth=3, exclude_self=True)
+    found = evaluate(
+        searcher, QUERIES, QRELS, ["MRR@10"], depth=3, exclude_self=True, time_queries=0
+    )
     assert searcher.calls == [(4, 11, 4, True)]
     assert found.retrieval.mean["MRR@10"] == pytest.approx(
         mrr(by_hand(4, rerank=False, drop_self=True))
@@ -245,8 +303,9 @@ def test_passage_ids_of_another_kind_are_noticed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"depth": 0}, r"must be 1 or more, got 0 and None"),
-        ({"limit_queries": 0}, r"must be 1 or more, got 30 and 0"),
+        ({"depth": 0}, r"depth must be 1 or more .* got 0 and 50"),
+        ({"time_queries": -1}, r"time_queries 0 or more, got 30 and -1"),
+        ({"limit_queries": 0}, r"limit_queries must be 1 or more, or None for all, got 0"),
         ({"missing_queries": "skip"}, r"must be zero, error or drop, got 'skip'"),
         ({"measures": ["bogus"]}, r"unknown measure 'bogus'"),
     ],

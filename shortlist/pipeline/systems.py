@@ -1,0 +1,138 @@
+"""The systems that there are to choose from: BM25, and every bi-encoder that is on this machine.
+
+All search the same passages. Indexes and scores of pairs are kept in a folder by the fingerprints
+of what they were made from, so that nothing is encoded or scored twice, in this run or the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from shortlist.errors import IndexFolderError, UsageError
+from shortlist.evaluation.choose import FirstStage
+from shortlist.models.bi_encoder import BiEncoder
+from shortlist.models.cross_encoder import CrossEncoder
+from shortlist.models.loading import bi_encoders_in_cache, local_names
+from shortlist.models.presets import OUR_CROSS_ENCODER, PRESETS, Preset
+from shortlist.models.remembered import RememberedScores
+from shortlist.pipeline.bm25 import BM25Pipeline
+from shortlist.pipeline.pipeline import RetrieveRerankPipeline
+from shortlist.pipeline.stages import load_bi_encoder, second_stage
+from shortlist.records import Passage
+
+LEXICAL = "bm25"
+
+
+def local_systems() -> list[str]:
+    """What can be chosen from without a network: BM25, presets, and other models of the hub cache.
+
+    Of presets with the same bi-encoder the first stands for all: with and without reranking are
+    two systems anyway.
+    """
+    cached = bi_encoders_in_cache()
+    here = {*local_names(), *cached}
+    first: dict[tuple[str, str, str], str] = {}
+    for row in PRESETS.values():
+        if row.bi_encoder in here:
+            first.setdefault((row.bi_encoder, row.query_prompt, row.passage_prompt), row.name)
+    in_presets = {row.bi_encoder for row in PRESETS.values()}
+    return [LEXICAL, *first.values(), *(name for name in cached if name not in in_presets)]
+
+
+def first_stages(
+    passages: Sequence[Passage],
+    folder: Path,
+    names: Iterable[str] | None = None,
+    *,
+    cross_encoder: str | None = None,
+    device: str = "auto",
+    progress: bool | None = False,
+    on_step: Callable[[str], object] | None = None,
+) -> Iterator[FirstStage]:
+    """Make each system ready to be searched: encode the passages, where `folder` has no index yet.
+
+    `names` are "bm25", presets, and names or folders of bi-encoders; by default `local_systems()`.
+    `cross_encoder` stands behind all of them, "none" for no reranking; by default each preset's
+    own, where it is on this machine, and else ours.
+
+    Raises:
+        UsageError: no name.
+        ModelError: a model is missing or damaged.
+    """
+    wanted = list(dict.fromkeys(local_systems() if names is None else names))
+    if not wanted:
+        raise UsageError(f"no system was named; there are {', '.join(local_systems())}")
+    corpus = _fingerprint(passages)
+    scorers: dict[str, CrossEncoder] = {}
+    for name in wanted:
+        if on_step:
+            on_step(f"{name}: preparing {len(passages):,} passages")
+        row = PRESETS.get(name)
+        second = second_stage(cross_encoder, _second_of(row))
+        if second is not None and second not in scorers:
+            scorers[second] = CrossEncoder.load(second, device=device)
+        scorer = scorers[second] if second else None
+        remembered = RememberedScores(scorer, folder) if scorer else None
+        if name == LEXICAL:
+            lexical = BM25Pipeline(passages, remembered, progress=progress)
+            yield FirstStage(name, lexical, lexical.with_cross_encoder(scorer), second)
+            continue
+        place, encoder = _indexed(passages, corpus, folder, name, device, progress)
+        searcher, clock = (
+            RetrieveRerankPipeline.open(
+                place, bi_encoder=encoder, cross_encoder=model or "none", device=device
+            )
+            for model in (remembered, scorer)
+        )
+        searcher.show_progress(progress)
+        yield FirstStage(name, searcher, clock, second, row.task if row else "both")
+
+
+def _second_of(row: Preset | None) -> str:
+    if row and row.cross_encoder and row.cross_encoder in local_names():
+        return row.cross_encoder
+    return OUR_CROSS_ENCODER
+
+
+def _indexed(
+    passages: Sequence[Passage],
+    corpus: str,
+    folder: Path,
+    name: str,
+    device: str,
+    progress: bool | None,
+) -> tuple[Path, BiEncoder]:
+    """The index of these passages by that model, made where it is not there yet."""
+    encoder = (
+        load_bi_encoder(name, device=device)
+        if name in PRESETS
+        else BiEncoder.load(name, device=device)
+    )
+    prompts = f"{encoder.query_prompt}\0{encoder.passage_prompt}"
+    key = hashlib.sha256(f"{corpus}\0{encoder.fingerprint}\0{prompts}".encode()).hexdigest()[:32]
+    place = folder / f"{key}.idx"
+    try:
+        RetrieveRerankPipeline.open(place, bi_encoder=encoder, cross_encoder="none")
+    except IndexFolderError:
+        folder.mkdir(parents=True, exist_ok=True)
+        RetrieveRerankPipeline.build(
+            passages,
+            place,
+            bi_encoder=encoder,
+            cross_encoder="none",
+            overwrite=True,
+            device=device,
+            progress=progress,
+        )
+    return place, encoder
+
+
+def _fingerprint(passages: Iterable[Passage]) -> str:
+    digest = hashlib.sha256()
+    for passage in passages:
+        for text in (passage.id, passage.title, passage.text):
+            encoded = text.encode("utf-8", "surrogatepass")
+            digest.update(len(encoded).to_bytes(8, "little") + encoded)
+    return digest.hexdigest()

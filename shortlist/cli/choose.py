@@ -22,6 +22,7 @@ from shortlist.cli.reading import Reading, ReadingOptions
 from shortlist.cli.show import note, print_json
 from shortlist.cli.study import (
     check_limits,
+    name_of,
     print_choice,
     step_notes,
     study,
@@ -112,9 +113,8 @@ def choose(
     judged = read_qrels(qrels) if qrels else None
     encoder = load_bi_encoder(DEFAULT_PRESET, device=device)
     reading = Reading(source, encoder, ReadingOptions(id_field, title_field, text_field))
-    name = Path(source.rstrip("/")).name or source
     bed = test_bed(
-        name,
+        name_of(source),
         reading.passages(),
         asked,
         judged,

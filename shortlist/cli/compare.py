@@ -15,7 +15,7 @@ from shortlist.cli.options import AsJson
 from shortlist.cli.show import note, print_json, stdout, table
 from shortlist.data.check import check
 from shortlist.data.checks.qrels import Alike
-from shortlist.data.checks.report import Finding, Report
+from shortlist.data.checks.report import Finding, Report, shown
 from shortlist.data.qrels import read_qrels
 from shortlist.data.runs import read_run
 from shortlist.errors import DataError, UsageError
@@ -35,6 +35,7 @@ from shortlist.records import Qrels, Run
 _IDS_COMPARED = 100_000  # of a run that knows no judged passage: enough to see how ids differ
 _SHOWN = 5  # queries that gained and lost, in a table; JSON has ten
 _ENDINGS = r"(\.(trec|run|txt|tsv|res|out))?(\.(gz|bz2|zst))?$"
+_UNREADABLE = "lines that cannot be read; mend or remove them"  # `check` goes on without them
 _OF_LINES = ("unreadable-line", "conflicting-grades", "repeated-passage", "score-not-finite")
 
 T = TypeVar("T")
@@ -210,14 +211,15 @@ def _sentence(finding: Finding) -> str:
         lines = [place.rpartition(":")[2] for place in example.places]
         said = (" ".join(map(repr, example.ids)), example.remark)
         cases.append(" ".join(["line", " and ".join(lines), *filter(None, said)]))
-    return f"{finding.count:,}: {finding.message} ({'; '.join(cases)})"
+    message = _UNREADABLE if finding.code == "unreadable-line" else finding.message
+    return f"{finding.count:,}: {message} ({'; '.join(cases)})"
 
 
 def _warnings(run: Run, qrels: Qrels, scores: Scores) -> Iterator[str]:
     missing = sorted(q for q, grades in qrels.items() if has_relevant(grades) and not run.get(q))
     if missing:
-        alike = _alike(run.keys() - qrels.keys(), missing)
-        what = f"{len(missing):,} judged queries are missing and count as zero"
+        alike = _alike((query_id for query_id in run if query_id not in qrels), missing)
+        what = f"lacks {len(missing):,} of {scores.judged:,} judged queries, counted as zero"
         yield f"{what}: {missing[:10]}{alike}"
     if not scores.known_passages:
         found = dict.fromkeys(p for q in qrels if q in run for p in run[q])
@@ -247,7 +249,7 @@ def _print_systems(systems: Sequence[_System], show: _Show) -> None:
     scores = systems[0].scores
     title = f"{scores.judged:,} judged queries"
     if scores.without_relevant:
-        title += f"; {scores.without_relevant:,} without a relevant passage are left out"
+        title += f"; {scores.without_relevant:,} without a relevant passage left out"
     ties = [f"ties at {cutoff}" for cutoff in systems[0].tied]
     counts = [
         [s.name, *(f"{n:,}" for n in (s.scores.judged, s.scores.retrieved, s.scores.unjudged)),
@@ -293,7 +295,7 @@ def _changes(comparison: Comparison) -> Iterator[str]:
 
 
 def _change(change: Change) -> str:
-    return f"{change.query_id} {change.before:.2f} → {change.after:.2f}"
+    return f"{shown(change.query_id)} {change.before:.2f} → {change.after:.2f}"
 
 
 def _ends(low: float, high: float, sign: str = "") -> str:

@@ -92,7 +92,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     """A small table; the first column is left-aligned, the others are numbers."""
     shown = Table(title=title or None, title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
-        shown.add_column(column, justify="left" if number == 0 else "right")
+        shown.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
     for row in rows:
         shown.add_row(*row)
     stdout().print(shown)

@@ -14,7 +14,7 @@ from typing import Any
 from shortlist.cli.show import note, stdout, table
 from shortlist.data.sentences import sentence_spans
 from shortlist.errors import UsageError
-from shortlist.evaluation.choose import LIMIT_QUERIES, Choice, System
+from shortlist.evaluation.choose import LEXICAL, LIMIT_QUERIES, Choice, System
 from shortlist.evaluation.known_item import KnownItems, known_items
 from shortlist.evaluation.sampling import passage_sample
 from shortlist.evaluation.study import counts_of, study_of
@@ -22,7 +22,6 @@ from shortlist.evaluation.task_kind import TaskKind, disagreement, task_kind
 from shortlist.models.bi_encoder import BiEncoder
 from shortlist.models.presets import PRESETS
 from shortlist.pipeline.pipeline import DEFAULT_DEPTH
-from shortlist.pipeline.systems import LEXICAL
 from shortlist.records import Passage, Qrels
 
 _TITLES_LEAK = 0.5  # of the queries are titles, from which titles are not indexed
@@ -94,10 +93,17 @@ def test_bed(
     return TestBed(name, by_id, sample.of, asked, qrels, kind, known, tuple(warnings))
 
 
+def name_of(source: str) -> str:
+    """What a collection is called: its file or folder, or the folder of a corpus.jsonl."""
+    path = Path(source.rstrip("/"))
+    plain = path.name.split(".")[0] in ("corpus", "passages", "collection")
+    return (path.resolve().parent.name if plain else path.name) or source
+
+
 def recommendation_of(choice: Choice, source: str) -> dict[str, Any]:
     """What to type to get the recommended system; of BM25, what to write in Python."""
     system = choice.recommended
-    text = list(choice.reasons)
+    reasons = list(choice.reasons[1:])  # the first is the headline of every report
     preset = system.stage.name if system.stage.name in PRESETS else None
     command = command_for(system, source)
     if system.stage.name == LEXICAL:
@@ -105,11 +111,11 @@ def recommendation_of(choice: Choice, source: str) -> dict[str, Any]:
         if rest:
             second = max(rest, key=lambda s: s.scores.mean[choice.primary])
             value = second.scores.mean[choice.primary]
-            text.append(
+            reasons.append(
                 f"Keyword search is not kept in an index yet; of what is, {second.name} is best "
                 f"({value:.3f}): {command_for(second, source)}"
             )
-    return {"preset": preset, "text": " ".join(text), "command": command}
+    return {"preset": preset, "reasons": reasons, "command": command}
 
 
 def command_for(system: System, source: str) -> str:
@@ -119,7 +125,7 @@ def command_for(system: System, source: str) -> str:
         second = f"CrossEncoder.load({system.stage.cross_encoder!r})" if system.depth else ""
         depth = f", depth={system.depth}" if system.depth else ""
         return f"BM25Pipeline(passages{', ' + second if second else ''}).search(question{depth})"
-    index = f"{Path(source.rstrip('/')).stem or 'passages'}.idx"
+    index = f"{Path(name_of(source)).stem}.idx"
     chosen = ["--preset" if name in PRESETS else "--bi-encoder", name]
     second_stage = [] if system.depth else ["--cross-encoder", "none"]
     made = shlex.join(["shortlist", "index", source, "-o", index, *chosen, *second_stage])

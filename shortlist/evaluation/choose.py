@@ -35,6 +35,7 @@ DEPTHS = (10, 30, 50)
 LIMIT_QUERIES = 100
 TOLERANCE = 0.01  # of the best mean: what a faster system may lie below it and be recommended
 SIGNIFICANT = 0.05
+LEXICAL = "bm25"  # the name of the baseline among the first stages
 _TIMED_FIRST, _TIMED_BOTH = 50, 10  # queries: a first stage takes little time, a reranker much
 
 
@@ -288,7 +289,7 @@ def _reasons(
         )
     by_name = {comparison.b: comparison for comparison in comparisons}
     yield from _on_reranking(systems, recommended, by_name)
-    if lexical := by_name.get("bm25"):
+    if recommended.stage.name != LEXICAL and (lexical := by_name.get(LEXICAL)):
         yield f"Keyword search (bm25) {_against(lexical)}."
     open_ones = [c.b for c in comparisons if c.p_holm >= SIGNIFICANT]
     if open_ones:

@@ -39,7 +39,7 @@ def study_of(
     """Put together what `choose` and its neighbours found; `report.render` shows it.
 
     `dataset` has name, split, known_item (whether the queries were made from the corpus) and
-    sampled_from (passages before sampling, or None); `recommendation` has text, preset and command.
+    sampled_from (passages before sampling, or None); `recommendation` preset, reasons and command.
     """
     found = choice.as_json()
     return {

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from shortlist.errors import IndexFolderError, UsageError
-from shortlist.evaluation.choose import FirstStage
+from shortlist.evaluation.choose import LEXICAL, FirstStage
 from shortlist.models.bi_encoder import BiEncoder
 from shortlist.models.cross_encoder import CrossEncoder
 from shortlist.models.loading import bi_encoders_in_cache, local_names
@@ -21,8 +21,6 @@ from shortlist.pipeline.bm25 import BM25Pipeline
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
 from shortlist.pipeline.stages import load_bi_encoder, second_stage
 from shortlist.records import Passage
-
-LEXICAL = "bm25"
 
 
 def local_systems() -> list[str]:

@@ -94,8 +94,10 @@ def example_study(queries: int = 60, *, hostile: bool = False, seed: int = 11) -
         "recommendation": {
             "system": chosen["name"],
             "preset": "minilm",
-            "text": "It is better than every cheaper system, and the next better one takes three "
-            "times as long for a difference that these queries cannot show.",
+            "reasons": [
+                "It is better than every cheaper system, and the next better one takes three "
+                "times as long for a difference that these queries cannot show."
+            ],
             "command": "shortlist index articles/ -o articles.idx --preset minilm",
         },
         "systems": systems,
@@ -300,7 +302,7 @@ def _query(rng: np.random.Generator, number: int) -> dict[str, Any]:
 def _with_hostile_text(study: dict[str, Any]) -> dict[str, Any]:
     study["title"] += HOSTILE
     study["warnings"].append(HOSTILE)
-    study["recommendation"]["text"] += HOSTILE
+    study["recommendation"]["reasons"].append(HOSTILE)
     study["recommendation"]["command"] += HOSTILE
     study["task"]["reasons"].append(HOSTILE)
     study["environment"][HOSTILE] = HOSTILE

@@ -19,7 +19,7 @@ from shortlist.cli.options import (
     TitleField,
 )
 from shortlist.cli.reading import Reading, ReadingOptions
-from shortlist.cli.show import note, print_json
+from shortlist.cli.show import note, print_json, refuse_same
 from shortlist.cli.study import (
     check_limits,
     name_of,
@@ -108,6 +108,8 @@ def choose(
         raise UsageError("--qrels judges queries that were not given; add --queries")
     limit = limit_passages or None
     check_limits(limit_queries, limit)
+    _check_depths(depths)
+    _check_places(report, work, queries, qrels, Path(source))
     wanted = parse_measures(measures or MEASURES)
     asked = read_queries(queries) if queries else None
     judged = read_qrels(qrels) if qrels else None
@@ -155,3 +157,17 @@ def choose(
         print_json({name: value for name, value in found.items() if name != "inspector"})
     else:
         print_choice(choice, bed, source)
+
+
+def _check_depths(depths: list[int] | None) -> None:
+    if depths and min(depths) < 1:
+        raise UsageError(f"--depth must be 1 or more, got {min(depths)}")
+
+
+def _check_places(report: Path | None, work: Path | None, *inputs: Path | None) -> None:
+    """Refuse now what could not be written after all the work."""
+    refuse_same(report, *inputs)
+    if report is not None and (report.is_dir() or not report.parent.is_dir()):
+        raise UsageError(f"--report {report}: give the path of a file in a folder that exists")
+    if work is not None and work.exists() and not work.is_dir():
+        raise UsageError(f"--work {work} is a file; give a folder, or the path of one to be made")

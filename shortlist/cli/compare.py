@@ -7,16 +7,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
+from shortlist.cli.comparisons import (
+    DETECTABLE,
+    change_cell,
+    detectable_cell,
+    ends,
+    outcomes_cell,
+    p_cell,
+)
+from shortlist.cli.judgements import alike, judgements_of, read_naming
+from shortlist.cli.markdown import markdown_table
 from shortlist.cli.options import AsJson
 from shortlist.cli.show import note, print_json, stdout, table
 from shortlist.data.check import check
-from shortlist.data.checks.qrels import Alike
-from shortlist.data.checks.report import Finding, Report, shown
-from shortlist.data.qrels import read_qrels
+from shortlist.data.checks.report import shown
 from shortlist.data.runs import read_run
 from shortlist.errors import DataError, UsageError
 from shortlist.evaluation.compare import Change, Comparison, compare_all, mean_interval
@@ -35,10 +43,6 @@ from shortlist.records import Qrels, Run
 _IDS_COMPARED = 100_000  # of a run that knows no judged passage: enough to see how ids differ
 _SHOWN = 5  # queries that gained and lost, in a table; JSON has ten
 _ENDINGS = r"(\.(trec|run|txt|tsv|res|out))?(\.(gz|bz2|zst))?$"
-_UNREADABLE = "lines that cannot be read; mend or remove them"  # `check` goes on without them
-_OF_LINES = ("unreadable-line", "conflicting-grades", "repeated-passage", "score-not-finite")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ def compare(
             f"--baseline {baseline!r} is compared with the other runs; the runs given are called "
             f"{list(paths)}"
         )
-    judged = _judgements(qrels)
+    judged = judgements_of(qrels)
     systems = [_scored(name, path, judged, wanted) for name, path in paths.items()]
     first = str(wanted[0])
     comparisons = (
@@ -151,28 +155,13 @@ def _named(paths: Iterable[Path]) -> dict[str, Path]:
     return named
 
 
-def _judgements(path: Path) -> Qrels:
-    """Read the qrels; say what in them is harmless but odd."""
-    qrels = _read(path, read_qrels, lambda: check(qrels=[path]))
-    for finding in check(qrels=[path]).findings:
-        if finding.code in ("negative-grade", "repeated-line"):
-            note(f"note: {path}: {_sentence(finding)}")
-    if not any(map(has_relevant, qrels.values())):
-        some = [(q, p, grade) for q, grades in qrels.items() for p, grade in grades.items()][:10]
-        raise DataError(
-            f"{path}: no judgement has a grade of 1 or more, so that there is nothing to measure; "
-            f"is the last column the grade? It begins {some}"
-        )
-    return qrels
-
-
 def _scored(name: str, path: Path, qrels: Qrels, measures: Sequence[Measure]) -> _System:
-    run = _read(path, read_run, lambda: check(runs=[path]))
+    run = read_naming(path, read_run, lambda: check(runs=[path]))
     if not run.keys() & qrels.keys():
         raise DataError(
             f"{path}: no query id in common with the qrels: {list(run)[:10]} in the run, "
             f"{list(qrels)[:10]} in the qrels; write the ids alike, or give the qrels of these "
-            f"queries{_alike(run, qrels)}"
+            f"queries{alike(run, qrels)}"
         )
     scores = score(ranking_of(run), qrels, measures)
     for warning in _warnings(run, qrels, scores):
@@ -191,52 +180,20 @@ def _scored(name: str, path: Path, qrels: Qrels, measures: Sequence[Measure]) ->
     )
 
 
-def _read(path: Path, reader: Callable[[Path], T], search: Callable[[], Report]) -> T:
-    """Read a file; where a line of it is refused, name up to ten of each kind of wrong lines."""
-    try:
-        return reader(path)
-    except DataError as error:
-        if not path.is_file():
-            raise
-        wrong = [finding for finding in search().of("error") if finding.code in _OF_LINES]
-        if not wrong:
-            raise
-        raise DataError(f"{path}: {'; '.join(map(_sentence, wrong))}") from error
-
-
-def _sentence(finding: Finding) -> str:
-    """How often, what, and up to ten cases: line, ids, what is said of it."""
-    cases = []
-    for example in finding.examples:
-        lines = [place.rpartition(":")[2] for place in example.places]
-        said = (" ".join(map(repr, example.ids)), example.remark)
-        cases.append(" ".join(["line", " and ".join(lines), *filter(None, said)]))
-    message = _UNREADABLE if finding.code == "unreadable-line" else finding.message
-    return f"{finding.count:,}: {message} ({'; '.join(cases)})"
-
-
 def _warnings(run: Run, qrels: Qrels, scores: Scores) -> Iterator[str]:
     missing = sorted(q for q, grades in qrels.items() if has_relevant(grades) and not run.get(q))
     if missing:
-        alike = _alike((query_id for query_id in run if query_id not in qrels), missing)
+        similar = alike((query_id for query_id in run if query_id not in qrels), missing)
         what = f"lacks {len(missing):,} of {scores.judged:,} judged queries, counted as zero"
-        yield f"{what}: {missing[:10]}{alike}"
+        yield f"{what}: {missing[:10]}{similar}"
     if not scores.known_passages:
         found = dict.fromkeys(p for q in qrels if q in run for p in run[q])
         judged = sorted({passage_id for grades in qrels.values() for passage_id in grades})
         yield (
             "no passage of the run has a judgement: do run and qrels use the same passage ids? "
             f"{list(found)[:10]} in the run, {judged[:10]} in the qrels"
-            f"{_alike(islice(found, _IDS_COMPARED), judged)}"
+            f"{alike(islice(found, _IDS_COMPARED), judged)}"
         )
-
-
-def _alike(ids: Iterable[str], others: Iterable[str]) -> str:
-    """Up to ten pairs of ids that differ only in how they are written; "" where there are none."""
-    known = Alike(others)
-    pairs = ((own, *match) for own in ids for match in known.matches(own) if match[0] != own)
-    shown = [f"{own!r} and {other!r}" for own, other, _ in islice(pairs, 10)]
-    return f"; alike but for how they are written: {', '.join(shown)}" if shown else ""
 
 
 # showing
@@ -258,7 +215,7 @@ def _print_systems(systems: Sequence[_System], show: _Show) -> None:
     ]  # fmt: skip
     show(title, ["system", "judged", "retrieved", "unjudged", *ties], counts)
     rows = [
-        [s.name, *(f"{mean:.4f} ({_ends(*s.intervals[m])})" for m, mean in s.scores.mean.items())]
+        [s.name, *(f"{mean:.4f} ({ends(*s.intervals[m])})" for m, mean in s.scores.mean.items())]
         for s in systems
     ]
     show("mean (95 % interval)", ["system", *scores.mean], rows)
@@ -268,23 +225,16 @@ def _print_comparisons(comparisons: Sequence[Comparison], show: _Show) -> None:
     family = f"{len(comparisons)} comparisons" if len(comparisons) > 1 else "one comparison"
     rows = []
     for c in comparisons:
-        interval, won = c.interval, c.outcomes
-        change = f"{interval.mean_difference:+.4f} ({_ends(interval.low, interval.high, '+')})"
-        detectable = "-" if c.detectable is None else f"{c.detectable:.4f}"
-        ps = [_p(c.p_value), _p(c.p_holm)]
-        outcome = f"{won.wins:,}/{won.ties:,}/{won.losses:,}"
-        rows.append([f"{c.a} → {c.b}", change, *ps, outcome, detectable])
+        ps = [p_cell(c.p_value), p_cell(c.p_holm)]
+        cells = [change_cell(c), *ps, outcomes_cell(c), detectable_cell(c)]
+        rows.append([f"{c.a} → {c.b}", *cells])
     columns = ["from → to", "change (95 %)", "p", "p (Holm)", "won/tied/lost", "detectable"]
     show(f"{comparisons[0].measure}, {family}", columns, rows)
 
 
 def _said(comparisons: Iterable[Comparison]) -> list[str]:
     """What the table's last column means, and the queries that changed most."""
-    detectable = (
-        "detectable: the smallest true change that so many queries would show (p < 0.05) four "
-        "times out of five"
-    )
-    return [detectable, *(line for c in comparisons for line in _changes(c))]
+    return [DETECTABLE, *(line for c in comparisons for line in _changes(c))]
 
 
 def _changes(comparison: Comparison) -> Iterator[str]:
@@ -298,19 +248,5 @@ def _change(change: Change) -> str:
     return f"{shown(change.query_id)} {change.before:.2f} → {change.after:.2f}"
 
 
-def _ends(low: float, high: float, sign: str = "") -> str:
-    return f"{low:{sign}.4f} to {high:{sign}.4f}"
-
-
-def _p(value: float) -> str:
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
 def _print_markdown(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """The same table in Markdown; a bar in a name would end its cell."""
-    rule = ["---", *["---:"] * (len(columns) - 1)]
-    lines = [
-        "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |"
-        for row in (columns, rule, *rows)
-    ]
-    typer.echo("\n".join([f"{title}:", "", *lines, ""]))
+    typer.echo(markdown_table(title, columns, rows))

@@ -11,7 +11,7 @@ from rich.text import Text
 
 import shortlist
 from shortlist.cli.ask import converse
-from shortlist.cli.evaluate import print_evaluation
+from shortlist.cli.evaluated_tables import print_evaluation
 from shortlist.cli.index import build
 from shortlist.cli.options import Device
 from shortlist.cli.sample import SAMPLE

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from shortlist.cli.evaluated import Evaluated, with_statistics
+from shortlist.cli.evaluated_files import check_ids, check_outputs, write_evaluated
+from shortlist.cli.evaluated_tables import as_markdown, print_evaluated
+from shortlist.cli.judgements import (
+    check_passages_fit,
+    check_queries_fit,
+    judgements_of,
+    queries_of,
+)
 from shortlist.cli.options import (
     AsJson,
     CrossEncoderName,
@@ -15,14 +25,14 @@ from shortlist.cli.options import (
     IndexArgument,
     NoRerank,
 )
-from shortlist.cli.show import note, print_json, table
-from shortlist.data.qrels import read_qrels
-from shortlist.data.queries import read_queries
-from shortlist.evaluation.compare import Interval
-from shortlist.evaluation.evaluate import Evaluation
+from shortlist.cli.show import note, print_json
+from shortlist.errors import UsageError
+from shortlist.evaluation.changed import changed_queries
 from shortlist.evaluation.evaluate import evaluate as evaluate_pipeline
-from shortlist.evaluation.metrics import DEFAULT_MEASURES
+from shortlist.evaluation.metrics import DEFAULT_MEASURES, Measure, parse_measures
+from shortlist.evaluation.one_pass import evaluate_with_curve
 from shortlist.pipeline.pipeline import DEFAULT_DEPTH, RetrieveRerankPipeline
+from shortlist.records import Qrels
 
 
 def evaluate(
@@ -40,60 +50,126 @@ def evaluate(
     exclude_self: Annotated[
         bool, typer.Option("--exclude-self", help="Drop the hit that has the query's own id.")
     ] = False,
+    curve: Annotated[
+        bool,
+        typer.Option(
+            "--curve",
+            help="The first measure by depth: recall and ceiling to 1,000, score and ms to 100.",
+        ),
+    ] = False,
+    changed: Annotated[
+        int | None,
+        typer.Option("--changed", help="Show so many queries that gained most, and that lost."),
+    ] = None,
     no_rerank: NoRerank = False,
+    outputs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Write .json, .md (tables), .csv (values of each query) or .trec (a run of the "
+            "pipeline's order); may be repeated.",
+        ),
+    ] = None,
     as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print tables in Markdown.")] = False,
     cross_encoder: CrossEncoderName = None,
     device: Device = "auto",
 ) -> None:
     """Measure retrieval alone and reranked on judged questions.
 
+    One table has retrieval, the cross-encoder's order alone, both together as
+    search returns them, and the ceiling: what a perfect reranker would reach
+    with the same candidates. Below it stands the change from retrieval to
+    reranked with its 95 % interval and the p of a randomisation test. Every
+    judged query counts (one with a passage of grade 1 or more); one without
+    a text counts as zero.
+
+    --curve scores the first 100 candidates of each query, whatever the depth:
+    --limit-queries keeps that affordable, and makes intervals wider.
+
     Example: shortlist evaluate notes.idx --queries queries.jsonl --qrels qrels/dev.tsv
+
+    Example: shortlist evaluate notes.idx --queries queries.jsonl --qrels qrels/dev.tsv
+    --limit-queries 200 --curve --changed 5 -o dev.md -o dev.trec
     """
+    if as_json and markdown:
+        raise UsageError("--json and --markdown are two forms of one answer; give one of them")
+    if changed is not None and changed < 1:
+        raise UsageError(f"--changed must be 1 or more, got {changed}")
+    wanted = parse_measures(measures or DEFAULT_MEASURES)
+    written_to = outputs or []
+    check_outputs(written_to, index, queries, qrels)
+    asked, judged = queries_of(queries), judgements_of(qrels)
+    check_queries_fit(qrels, judged, queries, asked)
     pipeline = RetrieveRerankPipeline.open(
         index, cross_encoder="none" if no_rerank else cross_encoder, device=device, progress=None
     )
-    result = evaluate_pipeline(
+    if changed is not None and not pipeline.has_reranker:
+        raise UsageError("--changed shows what reranking changed, and nothing is reranked here")
+    corpus_ids = pipeline.index.ids()
+    check_passages_fit(qrels, judged, corpus_ids)
+    check_ids(written_to, asked.keys() & judged.keys(), corpus_ids)
+    found = _evaluated(
         pipeline,
-        read_queries(queries),
-        read_qrels(qrels),
-        measures or DEFAULT_MEASURES,
+        asked,
+        judged,
+        wanted,
         depth=depth,
         limit_queries=limit_queries,
         exclude_self=exclude_self,
-        corpus_ids=pipeline.index.ids(),
+        corpus_ids=corpus_ids,
+        curve=curve,
+        changed=changed,
     )
-    for warning in result.warnings:
+    for warning in found.result.warnings:
         note(f"warning: {warning}")
+    for output in written_to:
+        write_evaluated(found, asked, output)
+        note(f"written: {output}")
     if as_json:
-        print_json(result.as_json())
+        print_json(found.as_json())
+    elif markdown:
+        typer.echo(as_markdown(found))
     else:
-        print_evaluation(result)
+        print_evaluated(found)
 
 
-def print_evaluation(result: Evaluation) -> None:
-    """Both stages side by side, with the ceiling at this depth and the interval of the change."""
-    retrieval = result.retrieval.as_json()
-    reranked = result.reranked.as_json() if result.reranked else {}
-    ceiling = result.ceiling.as_json() if result.ceiling else {}
-    rows = []
-    for name, value in retrieval.items():
-        row = [name, f"{value:.4f}"]
-        if name in reranked:
-            change = (result.comparison or {}).get(name)
-            row += [f"{reranked[name]:.4f}", _change(change), f"{ceiling[name]:.4f}"]
-        rows.append(row)
-    columns = ["measure", "retrieval"]
-    if reranked:
-        columns += ["reranked", "change (95 %)", "ceiling"]
-    title = f"{result.queries} queries"
-    if reranked:
-        title += f", depth {result.depth}"
-    table(title, columns, rows)
-
-
-def _change(change: Interval | None) -> str:
-    if change is None or change.relative is None:
-        return "-"
-    if change.relative_low is None or change.relative_high is None:
-        return f"{change.relative:+.1%}"
-    return f"{change.relative:+.1%} ({change.relative_low:+.1%} to {change.relative_high:+.1%})"
+def _evaluated(
+    pipeline: RetrieveRerankPipeline,
+    queries: Mapping[str, str],
+    qrels: Qrels,
+    measures: list[Measure],
+    *,
+    depth: int,
+    limit_queries: int | None,
+    exclude_self: bool,
+    corpus_ids: Set[str],
+    curve: bool,
+    changed: int | None,
+) -> Evaluated:
+    found_curve = None
+    if curve:
+        result, found_curve = evaluate_with_curve(
+            pipeline,
+            queries,
+            qrels,
+            measures,
+            depth=depth,
+            limit_queries=limit_queries,
+            exclude_self=exclude_self,
+            corpus_ids=corpus_ids,
+        )
+    else:
+        result = evaluate_pipeline(
+            pipeline,
+            queries,
+            qrels,
+            measures,
+            depth=depth,
+            limit_queries=limit_queries,
+            exclude_self=exclude_self,
+            corpus_ids=corpus_ids,
+        )
+    moved = None if changed is None else changed_queries(result, queries, qrels, changed)
+    return with_statistics(result, found_curve, moved)

@@ -167,7 +167,7 @@ def check_run_ids(ids: Iterable[str], what: str, path: str | os.PathLike[str]) -
         if not is_writable(identifier) or re.search(r"\s", identifier):
             raise UsageError(
                 f"{path}: the {what} id {identifier!r} has a blank in it, and a TREC run cannot "
-                "hold it; rename it, or write JSON lines with --json"
+                "hold it; rename it, or have JSON lines instead (search --json)"
             )
 
 

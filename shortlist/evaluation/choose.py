@@ -88,7 +88,7 @@ class Choice:
     """What `choose` found."""
 
     primary: str  # the measure that decides
-    systems: tuple[System, ...]  # fastest first
+    systems: tuple[System, ...]  # fastest first, of equally fast ones the best
     recommended: System
     best: System  # by the primary measure
     comparisons: tuple[Comparison, ...]  # from the recommended system to every other
@@ -164,7 +164,9 @@ def choose(
             rankings = _rankings(answers[stage.name], depth)
             systems.append(_system(stage, depth, score(rankings, counted, wanted), texts))
     primary = str(wanted[0])
-    ordered = _with_frontier(sorted(systems, key=lambda s: s.latency.total.p50), primary)
+    ordered = _with_frontier(
+        sorted(systems, key=lambda s: (s.latency.total.p50, -s.scores.mean[primary])), primary
+    )
     best = max(ordered, key=lambda system: system.scores.mean[primary])
     recommended = _recommended(ordered, best, primary)
     comparisons = _compared(ordered, recommended, primary)
@@ -196,8 +198,8 @@ def _check(stages: Sequence[FirstStage], depths: Sequence[int]) -> None:
     names = [stage.name for stage in stages]
     if not names or len(set(names)) < len(names):
         raise UsageError(f"first stages must be one or more, of different names; got {names}")
-    if not depths or min(depths) < 1:
-        raise UsageError(f"depths must be 1 or more, got {list(depths)}")
+    if not depths or any(type(depth) is not int or depth < 1 for depth in depths):
+        raise UsageError(f"depths must be whole numbers of 1 or more, got {list(depths)}")
 
 
 def _answers(
@@ -206,7 +208,7 @@ def _answers(
     hits = searched(
         searcher,
         texts,
-        top_k=max(CURVE),
+        top_k=max(*CURVE, deepest),  # the deepest candidates must not be cut off after reranking
         depth=max(1, deepest),
         rerank=bool(deepest),
         exclude_self=exclude_self,
@@ -242,7 +244,7 @@ def _system(stage: FirstStage, depth: int, scores: Scores, texts: Mapping[str, s
 
 
 def _with_frontier(systems: Sequence[System], primary: str) -> list[System]:
-    """Mark, of systems in the order of their times, those better than all faster ones."""
+    """Mark, of systems in the order of their times, those better than all before them."""
     marked, highest = [], -1.0
     for system in systems:
         value = system.scores.mean[primary]

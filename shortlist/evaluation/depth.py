@@ -94,11 +94,13 @@ def depth_curve(
     """
     chosen = sampled(judged_queries(queries, qrels), limit_queries, seed)
     texts = {query_id: queries[query_id] for query_id in chosen if query_id in queries}
-    scored_to = scored_to if searcher.has_reranker else 0
+    deepest = max(_checked(depths))
+    # deeper ones would push candidates out of the answer that the curve is about
+    scored_to = min(scored_to, deepest) if searcher.has_reranker else 0
     hits = searched(
         searcher,
         texts,
-        top_k=max(_checked(depths)),
+        top_k=deepest,
         depth=max(1, scored_to),
         rerank=searcher.has_reranker,
         exclude_self=exclude_self,

@@ -72,6 +72,9 @@ class Preset:
 
 DEFAULT_PRESET = "minilm"
 
+# BM25 and our cross-encoder; no preset, for there is no bi-encoder in it
+BM25_FUSION = Fusion(logit=1.0, retrieval=0.5, floor=-4.0)
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -99,7 +102,7 @@ PRESETS: dict[str, Preset] = {
             cross_encoder=OUR_CROSS_ENCODER,
             note="a table of token vectors instead of a network; works offline, English",
             licence="Apache-2.0",
-            fusion=Fusion(),  # not fitted yet: by the logit alone
+            fusion=Fusion(),  # fitted: no weight of so coarse a cosine gained on the logit alone
         ),
         Preset(
             name="multi-qa",

@@ -10,11 +10,16 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from shortlist.errors import IndexFolderError, UsageError
+from shortlist.errors import IndexFolderError, ModelError, UsageError
 from shortlist.evaluation.choose import LEXICAL, FirstStage
 from shortlist.models.bi_encoder import BiEncoder
 from shortlist.models.cross_encoder import CrossEncoder
-from shortlist.models.loading import bi_encoders_in_cache, local_names
+from shortlist.models.loading import (
+    WEIGHTS_PACKAGE_NAMES,
+    bi_encoders_in_cache,
+    local_names,
+    resolve,
+)
 from shortlist.models.presets import OUR_CROSS_ENCODER, PRESETS, Preset
 from shortlist.models.remembered import RememberedScores
 from shortlist.pipeline.bm25 import BM25Pipeline
@@ -35,7 +40,7 @@ def local_systems() -> list[str]:
     for row in PRESETS.values():
         if row.bi_encoder in here:
             first.setdefault((row.bi_encoder, row.query_prompt, row.passage_prompt), row.name)
-    in_presets = {row.bi_encoder for row in PRESETS.values()}
+    in_presets = {*WEIGHTS_PACKAGE_NAMES, *(row.bi_encoder for row in PRESETS.values())}
     return [LEXICAL, *first.values(), *(name for name in cached if name not in in_presets)]
 
 
@@ -53,7 +58,8 @@ def first_stages(
 
     `names` are "bm25", presets, and names or folders of bi-encoders; by default `local_systems()`.
     `cross_encoder` stands behind all of them, "none" for no reranking; by default each preset's
-    own, where it is on this machine, and else ours.
+    own, where it is on this machine, and else ours. Nothing is encoded before every name is known
+    to be there.
 
     Raises:
         UsageError: no name.
@@ -62,6 +68,7 @@ def first_stages(
     wanted = list(dict.fromkeys(local_systems() if names is None else names))
     if not wanted:
         raise UsageError(f"no system was named; there are {', '.join(local_systems())}")
+    _check_are_here(wanted)
     corpus = _fingerprint(passages)
     scorers: dict[str, CrossEncoder] = {}
     for name in wanted:
@@ -88,6 +95,17 @@ def first_stages(
         yield FirstStage(name, searcher, clock, second, row.task if row else "both")
 
 
+def _check_are_here(names: Iterable[str]) -> None:
+    for name in names:
+        if name == LEXICAL:
+            continue
+        try:
+            resolve(PRESETS[name].bi_encoder if name in PRESETS else name)
+        except ModelError as error:
+            there = ", ".join(local_systems())
+            raise ModelError(f"{error}; systems on this machine: {there}") from error
+
+
 def _second_of(row: Preset | None) -> str:
     if row and row.cross_encoder and row.cross_encoder in local_names():
         return row.cross_encoder
@@ -108,8 +126,11 @@ def _indexed(
         if name in PRESETS
         else BiEncoder.load(name, device=device)
     )
-    prompts = f"{encoder.query_prompt}\0{encoder.passage_prompt}"
-    key = hashlib.sha256(f"{corpus}\0{encoder.fingerprint}\0{prompts}".encode()).hexdigest()[:32]
+    parts = [corpus, encoder.fingerprint, encoder.query_prompt, encoder.passage_prompt]
+    if encoder.name not in local_names():
+        # the fusion goes by the name in the index: weights of another name need their own
+        parts.append(encoder.name)
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     place = folder / f"{key}.idx"
     try:
         RetrieveRerankPipeline.open(place, bi_encoder=encoder, cross_encoder="none")

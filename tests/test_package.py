@@ -63,8 +63,8 @@ def test_no_import_climbs():
     wrong = []
     for path in modules():
         own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if own == "__init__":
-            continue
+        if own == "__init__" or path.relative_to(PACKAGE).parts == ("evaluation", "__main__.py"):
+            continue  # the second only starts the script in cli/datasets.py
         for module in imports(path):
             other = layer(module)
             if other in (None, own, "__version__"):

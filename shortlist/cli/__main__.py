@@ -73,7 +73,12 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; every error becomes one line on stderr and an exit code."""
+    """Run the command `shortlist`."""
+    run(app)
+
+
+def run(app: typer.Typer) -> None:
+    """Run a command line; every error becomes one line on stderr and an exit code."""
     # Progress bars of libraries that only an export uses would mix with ours.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -95,6 +95,22 @@ def first_stages(
         yield FirstStage(name, searcher, clock, second, row.task if row else "both")
 
 
+def fingerprints(names: Iterable[str], cross_encoder: str | None = None) -> list[str]:
+    """What the systems are made of: a name and a fingerprint for every model that would be run.
+
+    Raises:
+        ModelError: a model is missing or damaged.
+    """
+    found = []
+    for name in names:
+        row = PRESETS.get(name)
+        first = [] if name == LEXICAL else [row.bi_encoder if row else name]
+        second = second_stage(cross_encoder, _second_of(row))
+        models = [*first, *([second] if second else [])]
+        found.append(":".join([name, *(resolve(model).fingerprint for model in models)]))
+    return found
+
+
 def _check_are_here(names: Iterable[str]) -> None:
     for name in names:
         if name == LEXICAL:

@@ -35,7 +35,7 @@ from shortlist.errors import UsageError
 from shortlist.evaluation.choose import DEPTHS, LIMIT_QUERIES, MEASURES
 from shortlist.evaluation.choose import choose as choose_system
 from shortlist.evaluation.metrics import parse_measures
-from shortlist.evaluation.report import write_report
+from shortlist.evaluation.report import check_extra, write_report
 from shortlist.models.presets import DEFAULT_PRESET
 from shortlist.pipeline.stages import load_bi_encoder
 from shortlist.pipeline.systems import first_stages
@@ -167,6 +167,8 @@ def _check_depths(depths: list[int] | None) -> None:
 def _check_places(report: Path | None, work: Path | None, *inputs: Path | None) -> None:
     """Refuse now what could not be written after all the work."""
     refuse_same(report, *inputs)
+    if report is not None:
+        check_extra()
     if report is not None and (report.is_dir() or not report.parent.is_dir()):
         raise UsageError(f"--report {report}: give the path of a file in a folder that exists")
     if work is not None and work.exists() and not work.is_dir():

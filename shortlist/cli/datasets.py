@@ -32,7 +32,7 @@ from shortlist.errors import UsageError
 from shortlist.evaluation.answers import Searcher, searched
 from shortlist.evaluation.choose import MEASURES, Choice, choose
 from shortlist.evaluation.metrics import Measure, parse_measures
-from shortlist.evaluation.report import write_report
+from shortlist.evaluation.report import check_extra, write_report
 from shortlist.evaluation.robustness import Row, robustness, sentences
 from shortlist.models.loading import sha256
 from shortlist.models.presets import DEFAULT_PRESET, PRESETS
@@ -120,6 +120,7 @@ def evaluate_datasets(
     check_limits(settings.limit_queries, settings.limit_passages)
     if min(settings.depths) < 1:
         raise UsageError(f"--depth must be 1 or more, got {min(settings.depths)}")
+    check_extra()
     folders = [judged_folder(path, split) for path in datasets]  # all, before hours of work
     names = _names(folders)
     output.mkdir(parents=True, exist_ok=True)

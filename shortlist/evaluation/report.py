@@ -116,6 +116,17 @@ def write_report(study: Mapping[str, Any], path: str | Path) -> None:
         ) from error
 
 
+def check_extra() -> None:
+    """Refuse before the work what could not be shown after it.
+
+    Raises `MissingExtraError` where Jinja2 or plotly is not installed.
+    """
+    if missing := [name for name in ("jinja2", "plotly") if find_spec(name) is None]:
+        raise MissingExtraError(
+            f"the report needs {' and '.join(missing)}: pip install 'shortlist[report]'"
+        )
+
+
 def render(study: Mapping[str, Any]) -> str:
     """Return the page for a study, which is what its JSON holds.
 
@@ -129,10 +140,7 @@ def render(study: Mapping[str, Any]) -> str:
     `MissingExtraError` where Jinja2 or plotly is not installed.
     """
     _check(study)
-    if missing := [name for name in ("jinja2", "plotly") if find_spec(name) is None]:
-        raise MissingExtraError(
-            f"the report needs {' and '.join(missing)}: pip install 'shortlist[report]'"
-        )
+    check_extra()
     from plotly.offline import get_plotlyjs
 
     environment = _environment()

@@ -178,6 +178,15 @@ def bi_encoders_in_cache() -> list[str]:
     )
 
 
+def is_in_cache(name: str) -> bool:
+    """Whether the hub's cache holds a model that `resolve` would find there without a network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    revisions = (PINNED_REVISIONS.get(name), None)
+    found = (try_to_load_from_cache(name, "config.json", revision=r) for r in revisions)
+    return any(isinstance(path, str) for path in found)
+
+
 def _is_bi_encoder(revision: Any) -> bool:
     names = {file.file_name for file in revision.files}
     whole = {"modules.json", "config.json", "tokenizer.json"} <= names

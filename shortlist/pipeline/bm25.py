@@ -63,7 +63,7 @@ class BM25Pipeline:
         fusion: Fusion | None = None,
         progress: bool | None = False,
     ) -> None:
-        if not (find_spec("bm25s") and find_spec("Stemmer")):
+        if not is_installed():
             raise MissingExtraError("BM25 needs an extra: pip install 'shortlist[bm25]'")
         import bm25s  # noqa: F401 - it makes its logger talkative when it is first imported
         from Stemmer import Stemmer
@@ -196,6 +196,11 @@ class BM25Pipeline:
             return np.zeros(len(self.passages), dtype=np.float32)
         scores: FloatArray = self._index.get_scores_from_ids(known)
         return scores
+
+
+def is_installed() -> bool:
+    """Whether the extra that BM25 needs is there."""
+    return bool(find_spec("bm25s") and find_spec("Stemmer"))
 
 
 def _fusion_with(cross_encoder: Scorer | None) -> Fusion:

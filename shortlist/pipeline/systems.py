@@ -17,12 +17,13 @@ from shortlist.models.cross_encoder import CrossEncoder
 from shortlist.models.loading import (
     WEIGHTS_PACKAGE_NAMES,
     bi_encoders_in_cache,
+    is_in_cache,
     local_names,
     resolve,
 )
 from shortlist.models.presets import OUR_CROSS_ENCODER, PRESETS, Preset
 from shortlist.models.remembered import RememberedScores
-from shortlist.pipeline.bm25 import BM25Pipeline
+from shortlist.pipeline.bm25 import BM25Pipeline, is_installed
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
 from shortlist.pipeline.stages import load_bi_encoder, second_stage
 from shortlist.records import Passage
@@ -30,6 +31,8 @@ from shortlist.records import Passage
 
 def local_systems() -> list[str]:
     """What can be chosen from without a network: BM25, presets, and other models of the hub cache.
+
+    BM25 is one where its extra is installed.
 
     Of presets with the same bi-encoder the first stands for all: with and without reranking are
     two systems anyway.
@@ -41,7 +44,8 @@ def local_systems() -> list[str]:
         if row.bi_encoder in here:
             first.setdefault((row.bi_encoder, row.query_prompt, row.passage_prompt), row.name)
     in_presets = {*WEIGHTS_PACKAGE_NAMES, *(row.bi_encoder for row in PRESETS.values())}
-    return [LEXICAL, *first.values(), *(name for name in cached if name not in in_presets)]
+    lexical = [LEXICAL] if is_installed() else []
+    return [*lexical, *first.values(), *(name for name in cached if name not in in_presets)]
 
 
 def first_stages(
@@ -69,6 +73,8 @@ def first_stages(
     if not wanted:
         raise UsageError(f"no system was named; there are {', '.join(local_systems())}")
     _check_are_here(wanted)
+    if names is None and on_step and not is_installed():
+        on_step("keyword search is left out: it needs pip install 'shortlist[bm25]'")
     corpus = _fingerprint(passages)
     scorers: dict[str, CrossEncoder] = {}
     for name in wanted:
@@ -123,8 +129,9 @@ def _check_are_here(names: Iterable[str]) -> None:
 
 
 def _second_of(row: Preset | None) -> str:
-    if row and row.cross_encoder and row.cross_encoder in local_names():
-        return row.cross_encoder
+    own = row.cross_encoder if row else None
+    if own and (own in local_names() or is_in_cache(own)):
+        return own
     return OUR_CROSS_ENCODER
 
 

@@ -371,3 +371,24 @@ def test_of_presets_with_one_bi_encoder_the_first_stands_for_all(
     assert systems.local_systems() == ["bm25", "minilm", "fast"]
     presets = {row.name: row.bi_encoder for row in systems.PRESETS.values()}
     assert presets["minilm-symmetric"] == presets["minilm"]
+
+
+def test_a_presets_own_second_stage_is_taken_from_the_hubs_cache(
+    cache: Path, tmp_path: Path
+) -> None:
+    script = (
+        "import json\n"
+        "from shortlist.models.presets import PRESETS\n"
+        "from shortlist.pipeline.systems import _second_of\n"
+        "print(json.dumps(_second_of(PRESETS['e5-small'])))\n"
+    )
+    assert with_cache(cache, script) == OURS
+    in_cache(tmp_path, "cross-encoder/ms-marco-MiniLM-L6-v2", BUNDLED / OURS)
+    assert with_cache(tmp_path, script) == "cross-encoder/ms-marco-MiniLM-L6-v2"
+
+
+def test_without_the_extra_keyword_search_is_left_out_and_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shortlist.pipeline.systems.is_installed", lambda: False)
+    assert systems.local_systems() == ["minilm", "fast"]

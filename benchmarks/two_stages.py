@@ -4,6 +4,8 @@
     python benchmarks/two_stages.py fit work/dev                        # seconds
     python benchmarks/two_stages.py table work/dev                      # seconds
 
+`--system fast` or `--system bm25` does the same for another first stage.
+
 `score` searches a seeded sample of each set's judged questions, reranks the first 30 candidates and
 writes for every candidate its cosine, rank, logit and grade, so that any rule that combines them
 can be measured without scoring again. `fit` fits the rule on one half of the dev questions and
@@ -22,14 +24,14 @@ from pathlib import Path
 
 import numpy as np
 
-from shortlist import RetrieveRerankPipeline
 from shortlist.data.collections import read_table
 from shortlist.data.ledger import Ledger
 from shortlist.data.qrels import read_qrels
 from shortlist.data.queries import read_queries
-from shortlist.errors import IndexFolderError
 from shortlist.evaluation.compare import paired_bootstrap
-from shortlist.models.presets import PRESETS, Fusion
+from shortlist.models.presets import BM25_FUSION, PRESETS, Fusion
+from shortlist.pipeline.systems import first_stages
+from shortlist.records import Passage
 
 DEPTH = 30
 DEV_SETS = {
@@ -44,17 +46,16 @@ TITLE_IS_THE_QUESTION = {"publications"}  # the answer would leak
 RETRIEVAL = Fusion(logit=0.0, retrieval=1.0)
 LOGIT = Fusion()
 FLOORS = (None, -8.0, -6.0, -4.0, -2.0, 0.0)
-RETRIEVAL_WEIGHTS = (0.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0)
+COSINE_WEIGHTS = (0.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0)
+WEIGHTS = {"bm25": (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)}  # its scores go to 30 and more
+RULES = {"bm25": BM25_FUSION}
 
 
-def open_or_build(folder: Path, place: Path) -> RetrieveRerankPipeline:
-    try:
-        return RetrieveRerankPipeline.open(place, progress=None)
-    except IndexFolderError:
-        passages = read_table(folder / "corpus.jsonl", Ledger())
-        if folder.name in TITLE_IS_THE_QUESTION:
-            passages = (replace(passage, title="") for passage in passages)
-        return RetrieveRerankPipeline.build(passages, place, overwrite=True, progress=None)
+def passages_of(folder: Path) -> list[Passage]:
+    passages = read_table(folder / "corpus.jsonl", Ledger())
+    if folder.name in TITLE_IS_THE_QUESTION:
+        passages = (replace(passage, title="") for passage in passages)
+    return list(passages)
 
 
 def sample(qrels: dict, limit: int) -> list[str]:
@@ -69,9 +70,10 @@ def score(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.sets or DEV_SETS:
         folder = args.data / name
-        pipeline = open_or_build(folder, args.indexes / f"{name}.idx")
+        (stage,) = first_stages(passages_of(folder), args.work, [args.system], progress=None)
+        fingerprint = stage.searcher.cross_encoder.fingerprint
         limit = args.limit or DEV_SETS.get(name, 300)
-        key = f"{name}-{args.split}-{limit}-{pipeline.cross_encoder.fingerprint[:8]}"
+        key = f"{args.system}-{name}-{args.split}-{limit}-{fingerprint[:8]}"
         target = args.out / f"{key}.json"
         if target.exists():
             continue
@@ -79,7 +81,7 @@ def score(args: argparse.Namespace) -> None:
         qrels = read_qrels(folder / "qrels" / f"{args.split}.tsv")
         ids = sample(qrels, limit)
         rows, start = [], time.monotonic()
-        answers = pipeline.search_many([queries[i] for i in ids], top_k=DEPTH, depth=DEPTH)
+        answers = stage.searcher.search_many([queries[i] for i in ids], top_k=DEPTH, depth=DEPTH)
         for query, hits in zip(ids, answers, strict=True):
             for hit in hits:
                 grade = qrels[query].get(hit.id, 0)
@@ -88,10 +90,11 @@ def score(args: argparse.Namespace) -> None:
                 )
         record = {
             "set": name,
+            "system": args.system,
             "split": args.split,
             "questions": len(ids),
             "of": sum(max(g.values()) > 0 for g in qrels.values()),
-            "cross_encoder": pipeline.cross_encoder.fingerprint,
+            "cross_encoder": fingerprint,
             "seconds": time.monotonic() - start,
             "rows": rows,
         }
@@ -99,8 +102,9 @@ def score(args: argparse.Namespace) -> None:
         print(f"{name}: {len(ids)} questions, {record['seconds']:.0f} s", flush=True)
 
 
-def read(folder: Path) -> dict[str, dict]:
-    return {r["set"]: r for r in (json.loads(f.read_text()) for f in sorted(folder.glob("*.json")))}
+def read(folder: Path, system: str) -> dict[str, dict]:
+    records = (json.loads(file.read_text()) for file in sorted(folder.glob(f"{system}-*.json")))
+    return {record["set"]: record for record in records}
 
 
 def halves(rows: list) -> tuple[list, list]:
@@ -135,21 +139,19 @@ def fit(args: argparse.Namespace) -> None:
     On the kinds of text that the cross-encoder was trained on many rules are equally good; on
     foreign ground the bi-encoder is the surer one of the two.
     """
-    records = read(args.folder)
+    records, weights = read(args.folder, args.system), WEIGHTS.get(args.system, COSINE_WEIGHTS)
     split = {name: halves(record["rows"]) for name, record in records.items()}
     rules = [
-        Fusion(logit=1.0, retrieval=weight, floor=floor)
-        for floor in FLOORS
-        for weight in RETRIEVAL_WEIGHTS
+        Fusion(logit=1.0, retrieval=weight, floor=floor) for floor in FLOORS for weight in weights
     ]
     means = [
         float(np.mean([reciprocal_ranks(rule, first).mean() for first, _ in split.values()]))
         for rule in rules
     ]
-    print("mean of the sets' MRR@10 on the half that is fitted on; columns: weight of the cosine")
-    print(f"{'floor':>8}" + "".join(f"{weight:8.0f}" for weight in RETRIEVAL_WEIGHTS))
+    print("mean of the sets' MRR@10 on the half that is fitted on; columns: weight of retrieval")
+    print(f"{'floor':>8}" + "".join(f"{weight:8g}" for weight in weights))
     for number, floor in enumerate(FLOORS):
-        row = means[number * len(RETRIEVAL_WEIGHTS) : (number + 1) * len(RETRIEVAL_WEIGHTS)]
+        row = means[number * len(weights) : (number + 1) * len(weights)]
         print(f"{floor!s:>8}" + "".join(f"{mean:8.4f}" for mean in row))
     good = [r for r, mean in zip(rules, means, strict=True) if mean >= 0.995 * max(means)]
     chosen = max(good, key=lambda r: (r.retrieval, -np.inf if r.floor is None else r.floor))
@@ -161,11 +163,11 @@ def fit(args: argparse.Namespace) -> None:
 
 
 def table(args: argparse.Namespace) -> None:
-    rule = PRESETS["minilm"].fusion
+    rule = RULES[args.system] if args.system in RULES else PRESETS[args.system].fusion
     print(f"rule: {rule}\n")
     print("| set | questions | retrieval | cross-encoder alone | fused | change (95 %) |")
     print("|---|---|---|---|---|---|")
-    for name, record in read(args.folder).items():
+    for name, record in read(args.folder, args.system).items():
         before, alone, after = (
             reciprocal_ranks(r, record["rows"]) for r in (RETRIEVAL, LOGIT, rule)
         )
@@ -191,9 +193,11 @@ def main() -> None:
     scoring.add_argument("--limit", type=int, help="questions of each set")
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     scoring.add_argument("--data", type=Path, default=beside)
-    scoring.add_argument("--indexes", type=Path, default=Path("work/indexes"))
+    scoring.add_argument("--work", type=Path, default=Path("work/systems"))
     for verb in ("fit", "table"):
         verbs.add_parser(verb).add_argument("folder", type=Path)
+    for parsing in verbs.choices.values():
+        parsing.add_argument("--system", choices=["minilm", "fast", "bm25"], default="minilm")
     args = parser.parse_args()
     {"score": score, "fit": fit, "table": table}[args.verb](args)
 

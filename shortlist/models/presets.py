@@ -72,6 +72,9 @@ class Preset:
 
 DEFAULT_PRESET = "minilm"
 
+# BM25 and our cross-encoder; no preset, for there is no bi-encoder in it
+BM25_FUSION = Fusion()  # not fitted yet: by the logit alone
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (

@@ -23,7 +23,7 @@ import numpy as np
 from shortlist.errors import DataError, MissingExtraError, UsageError
 from shortlist.models.cross_encoder import Scorer
 from shortlist.models.loading import model_size
-from shortlist.models.presets import Fusion
+from shortlist.models.presets import BM25_FUSION, OUR_CROSS_ENCODER, Fusion
 from shortlist.pipeline.pipeline import DEFAULT_DEPTH, DEFAULT_TOP_K, check_search
 from shortlist.pipeline.rerank import Candidates, reranked
 from shortlist.pipeline.timing import OnStage, timed
@@ -45,7 +45,8 @@ class BM25Pipeline:
     Args:
         passages: texts (their ids are "0", "1", ...) or `Passage` records; kept in memory.
         cross_encoder: the second stage; None for none.
-        fusion: how the two stages make one score; by default the logit alone.
+        fusion: how the two stages make one score; by default the one fitted for our cross-encoder,
+            and the logit alone for others.
         progress: a bar on stderr for reranking that takes longer than two seconds; None only on a
             terminal.
 
@@ -70,7 +71,7 @@ class BM25Pipeline:
         logging.getLogger("bm25s").setLevel(logging.WARNING)
 
         self.cross_encoder = cross_encoder
-        self.fusion = fusion or Fusion()
+        self.fusion = fusion or _fusion_with(cross_encoder)
         self.passages = list(as_passages(passages))
         self._progress = progress
         self._stemmer = Stemmer("english")
@@ -195,6 +196,11 @@ class BM25Pipeline:
             return np.zeros(len(self.passages), dtype=np.float32)
         scores: FloatArray = self._index.get_scores_from_ids(known)
         return scores
+
+
+def _fusion_with(cross_encoder: Scorer | None) -> Fusion:
+    ours = cross_encoder is not None and cross_encoder.name == OUR_CROSS_ENCODER
+    return BM25_FUSION if ours else Fusion()
 
 
 def _check_ids(passages: Sequence[Passage]) -> None:

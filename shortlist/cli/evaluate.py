@@ -14,6 +14,7 @@ from shortlist.cli.options import (
     Device,
     IndexArgument,
     NoRerank,
+    PrecisionName,
 )
 from shortlist.cli.show import note, print_json, table
 from shortlist.data.qrels import read_qrels
@@ -44,13 +45,18 @@ def evaluate(
     as_json: AsJson = False,
     cross_encoder: CrossEncoderName = None,
     device: Device = "auto",
+    precision: PrecisionName = "float32",
 ) -> None:
     """Measure retrieval alone and reranked on judged questions.
 
     Example: shortlist evaluate notes.idx --queries queries.jsonl --qrels qrels/dev.tsv
     """
     pipeline = RetrieveRerankPipeline.open(
-        index, cross_encoder="none" if no_rerank else cross_encoder, device=device, progress=None
+        index,
+        cross_encoder="none" if no_rerank else cross_encoder,
+        device=device,
+        precision=precision,
+        progress=None,
     )
     result = evaluate_pipeline(
         pipeline,

@@ -24,6 +24,7 @@ from shortlist.cli.options import (
     Device,
     IndexArgument,
     NoRerank,
+    PrecisionName,
 )
 from shortlist.cli.show import note, print_json
 from shortlist.errors import UsageError
@@ -75,6 +76,7 @@ def evaluate(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print tables in Markdown.")] = False,
     cross_encoder: CrossEncoderName = None,
     device: Device = "auto",
+    precision: PrecisionName = "float32",
 ) -> None:
     """Measure retrieval alone and reranked on judged questions.
 
@@ -103,7 +105,11 @@ def evaluate(
     asked, judged = queries_of(queries), judgements_of(qrels)
     check_queries_fit(qrels, judged, queries, asked)
     pipeline = RetrieveRerankPipeline.open(
-        index, cross_encoder="none" if no_rerank else cross_encoder, device=device, progress=None
+        index,
+        cross_encoder="none" if no_rerank else cross_encoder,
+        device=device,
+        precision=precision,
+        progress=None,
     )
     if changed is not None and not pipeline.has_reranker:
         raise UsageError("--changed shows what reranking changed, and nothing is reranked here")

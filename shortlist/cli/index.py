@@ -15,6 +15,7 @@ from shortlist.cli.options import (
     IdField,
     Overlap,
     PassageTokens,
+    PrecisionName,
     PresetName,
     TextField,
     TitleField,
@@ -62,6 +63,7 @@ def index(
         bool, typer.Option("--overwrite", help="Replace an index that is there already.")
     ] = False,
     device: Device = "auto",
+    precision: PrecisionName = "float32",
 ) -> None:
     """Embed a collection of texts once, to be searched by meaning.
 
@@ -78,7 +80,7 @@ def index(
         raise UsageError("--ids names the rows of --embeddings; give both")
     refuse_to_replace(output, overwrite)  # before the models are loaded
     vectors = read_vectors(embeddings, ids) if embeddings else None
-    model = load_bi_encoder(preset, bi_encoder, device=device)
+    model = load_bi_encoder(preset, bi_encoder, device=device, precision=precision)
     if source is None and vectors is not None:
         _index_vectors(vectors, output, model, preset, overwrite=overwrite, device=device)
         return

@@ -36,7 +36,7 @@ def info(
     rows = {
         "passages": f"{manifest.rows:,}",
         "size": f"{opened.size() / 1e6:.1f} MB in {counted(len(manifest.segments), 'segments')}",
-        "bi-encoder": f"{model.name}, {model.dim} dimensions, {model.metric}",
+        "bi-encoder": f"{model.name}, {model.dim} dimensions, {model.metric}, {model.precision}",
         "fingerprint": model.fingerprint,
         "cross-encoder": manifest.cross_encoder or "none",
         "longest passage": f"{model.max_tokens} tokens; {manifest.cut_passages} are longer, "

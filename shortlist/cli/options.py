@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from shortlist.models.onnx import Precision
+
 IndexArgument = Annotated[Path, typer.Argument(metavar="INDEX", help="The index folder.")]
 SourceArgument = Annotated[
     str,
@@ -23,6 +25,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[
     str,
     typer.Option("--device", help="auto, cpu, torch-cpu, cuda, cuda:1, mps.", show_default=True),
+]
+PrecisionName = Annotated[
+    Precision, typer.Option("--precision", help="float32, or int8: faster on a CPU, less exact.")
 ]
 PresetName = Annotated[str, typer.Option("--preset", help="Which models, by the kind of task.")]
 BiEncoderName = Annotated[

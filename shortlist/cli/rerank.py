@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from shortlist.cli.options import Device, IdField, TextField, TitleField
+from shortlist.cli.options import Device, IdField, PrecisionName, TextField, TitleField
 from shortlist.cli.show import note, refuse_same
 from shortlist.data.collections import Cutting, load
 from shortlist.data.columns import Columns
@@ -52,6 +52,7 @@ def rerank(
     text_field: TextField = None,
     run_tag: Annotated[str, typer.Option("--runtag", help="The name in the run.")] = "shortlist",
     device: Device = "auto",
+    precision: PrecisionName = "float32",
 ) -> None:
     """Rescore a foreign run with the cross-encoder: BM25's, another model's, top1000.dev.
 
@@ -60,7 +61,7 @@ def rerank(
     if depth < 1:
         raise UsageError(f"--depth must be at least 1 (got {depth})")
     refuse_same(output, run, queries)
-    device = choose_device(device)
+    device = choose_device(device, precision)
     found = read_run(run)
     inside = read_candidates(run) if corpus is None or queries is None else None
     texts = read_queries(queries) if queries else inside[0] if inside else None
@@ -73,7 +74,9 @@ def rerank(
     elif inside:
         passages = {p: Passage(p, text) for p, text in inside[1].items()}
     model = CrossEncoder.load(
-        cross_encoder or str(preset_named(DEFAULT_PRESET).cross_encoder), device=device
+        cross_encoder or str(preset_named(DEFAULT_PRESET).cross_encoder),
+        device=device,
+        precision=precision,
     )
     pairs = sum(min(depth, len(scores)) for scores in found.values())
     with tqdm(total=pairs, desc="reranking", unit=" pairs", disable=None) as bar:

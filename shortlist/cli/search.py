@@ -19,6 +19,7 @@ from shortlist.cli.options import (
     GroupBy,
     IndexArgument,
     NoRerank,
+    PrecisionName,
 )
 from shortlist.cli.show import note, print_hits, print_json, refuse_same
 from shortlist.data.atomic import written
@@ -60,6 +61,7 @@ def search(
     as_json: AsJson = False,
     cross_encoder: CrossEncoderName = None,
     device: Device = "auto",
+    precision: PrecisionName = "float32",
 ) -> None:
     """Show the best passages for a question, or write a run for a file of them.
 
@@ -74,7 +76,11 @@ def search(
     refuse_same(output, queries)
     questions = read_queries(queries) if queries else {}
     pipeline = RetrieveRerankPipeline.open(
-        index, cross_encoder="none" if no_rerank else cross_encoder, device=device, progress=None
+        index,
+        cross_encoder="none" if no_rerank else cross_encoder,
+        device=device,
+        precision=precision,
+        progress=None,
     )
     if output is None:
         hits = pipeline.search(

@@ -38,7 +38,7 @@ def sync(
         return
     opened = Index(index)
     recorded = opened.manifest.source
-    encoder = encoder_of(opened, device=device)
+    encoder = encoder_of(opened, device=device, precision=opened.manifest.model.precision)
     reading = Reading(source, encoder, ReadingOptions(**recorded.get("options", {})))
     if recorded.get("kind") != reading.collection.kind:
         raise IndexFolderError(

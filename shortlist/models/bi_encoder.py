@@ -10,22 +10,29 @@ from typing import Literal
 import numpy as np
 
 from shortlist.errors import ModelError, UsageError
-from shortlist.models.batches import FloatArray, pad, run_batches
+from shortlist.models.batches import FloatArray, Int64Array, pad, run_batches
 from shortlist.models.loading import ModelFolder, resolve
 from shortlist.models.onnx import (
-    VERIFICATION_TEXTS,
+    Precision,
+    Quality,
     TorchModel,
     cores,
     exported,
+    exported_int8,
     loaded,
     runner,
     torch_runner,
 )
 from shortlist.models.tokens import ModelTokenizer
+from shortlist.models.verification import QUESTIONS_AND_ANSWERS, VERIFICATION_TEXTS
 
 Metric = Literal["cosine", "dot"]
 
 TOKENS_PER_BATCH_GPU = 65_536
+
+# all-MiniLM-L6-v2 reaches 0.9977 and 0.9963, with 7-bit weights 0.9965 and 0.9936.
+LEAST_MEAN_COSINE_INT8 = 0.99
+LEAST_COSINE_INT8 = 0.98
 
 
 class BiEncoder:
@@ -37,15 +44,24 @@ class BiEncoder:
         dim: columns of an embedding.
         max_tokens: the most tokens of a text that are read, special tokens included.
         metric: ``cosine`` (embeddings have unit length) or ``dot``.
+        precision: ``float32`` or ``int8``. The fingerprint is that of the weights either way: the
+            embeddings of both can be compared with each other.
     """
 
     def __init__(
-        self, folder: ModelFolder, *, query_prompt: str, passage_prompt: str, device: str
+        self,
+        folder: ModelFolder,
+        *,
+        query_prompt: str,
+        passage_prompt: str,
+        device: str,
+        precision: Precision = "float32",
     ) -> None:
         self.name = folder.name
         self.fingerprint = folder.fingerprint
         self.query_prompt = query_prompt
         self.passage_prompt = passage_prompt
+        self.precision: Precision = precision
         self.metric: Metric = _metric(folder)
         self._tokenizer = ModelTokenizer(folder)
         self.max_tokens = self._tokenizer.max_tokens
@@ -54,7 +70,10 @@ class BiEncoder:
             return _load_with_torch(folder, self._tokenizer)
 
         if device == "cpu":
-            graph = exported(folder, build)
+            if precision == "int8":
+                graph = exported_int8(folder, build, self._quality())
+            else:
+                graph = exported(folder, build)
             self._run, self._workers = runner(graph), cores()
             self.dim, self._tokens_per_batch = graph.width, None
         else:
@@ -72,6 +91,7 @@ class BiEncoder:
         query_prompt: str | None = None,
         passage_prompt: str | None = None,
         device: str = "auto",
+        precision: Precision = "float32",
     ) -> BiEncoder:
         """Load a bi-encoder by name or folder.
 
@@ -84,10 +104,13 @@ class BiEncoder:
             passage_prompt: put before every passage; the model's own by default.
             device: `auto` (CUDA where there is one, else `cpu`), `cpu` (ONNX Runtime, no torch),
                 `torch-cpu`, `cuda`, `cuda:1`, `mps`.
+            precision: `int8` is faster on the CPU and a little less exact.
 
         Raises:
             ModelError: not found, damaged, or of a kind that cannot be run.
+            UsageError: a device that there is not, or int8 where it cannot be had.
         """
+        device = choose_device(device, precision)
         folder = resolve(name)
         own = folder.read_json("config_sentence_transformers.json").get("prompts")
         prompts = own if isinstance(own, dict) else {}
@@ -104,7 +127,8 @@ class BiEncoder:
             folder,
             query_prompt=query_prompt,
             passage_prompt=passage_prompt,
-            device=choose_device(device),
+            device=device,
+            precision=precision,
         )
 
     def encode_queries(
@@ -131,6 +155,15 @@ class BiEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens in each passage as the model would read it whole: prompt and specials included."""
         return self._tokenizer.count([self.passage_prompt + text for text in texts])
+
+    def _quality(self) -> Quality:
+        def batches() -> list[dict[str, Int64Array]]:
+            queries, passages = zip(*QUESTIONS_AND_ANSWERS, strict=True)
+            texts = [self.query_prompt + text for text in queries]
+            texts += [self.passage_prompt + text for text in passages]
+            return [pad([e], self._tokenizer.pad_id) for e in self._tokenizer.encode(texts)]
+
+        return Quality(batches=batches, fault=_int8_fault)
 
     def _encode(
         self,
@@ -160,12 +193,19 @@ class BiEncoder:
         return embeddings
 
 
-def choose_device(device: str) -> str:
+def choose_device(device: str, precision: str = "float32") -> str:
     """Resolve `auto`, and check a device that was named; without torch where there can be no GPU.
 
     Raises:
-        UsageError: a name that is none, or a device that this machine does not have.
+        UsageError: a name that is none, a device that this machine does not have, or int8 on
+            another device than the CPU.
     """
+    if precision not in ("float32", "int8"):
+        raise UsageError(f"precision must be float32 or int8, got {precision!r}")
+    if precision == "int8" and device not in ("auto", "cpu"):
+        raise UsageError(f"int8 runs on the CPU with ONNX Runtime only, not on {device}")
+    if precision == "int8":
+        return "cpu"
     if device in ("cpu", "torch-cpu"):
         return device
     if not re.fullmatch(r"auto|(cuda|mps)(:\d+)?", device):
@@ -182,6 +222,18 @@ def choose_device(device: str) -> str:
     if not there:
         raise UsageError(f"this machine has no {device}, or torch cannot use it; try --device cpu")
     return device
+
+
+def _int8_fault(expected: FloatArray, got: FloatArray) -> str | None:
+    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(got, axis=1)
+    cosines = np.sum(expected * got, axis=1) / np.maximum(norms, np.finfo(np.float32).tiny)
+    mean, least = float(cosines.mean()), float(cosines.min())
+    if mean >= LEAST_MEAN_COSINE_INT8 and least >= LEAST_COSINE_INT8:  # a NaN fails
+        return None
+    return (
+        f"the cosines to its float32 embeddings are {mean:.4f} in the mean and {least:.4f} at "
+        f"least, expected {LEAST_MEAN_COSINE_INT8} and {LEAST_COSINE_INT8}"
+    )
 
 
 def _metric(folder: ModelFolder) -> Metric:

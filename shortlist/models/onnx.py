@@ -1,7 +1,8 @@
 """The light path: a model exported to ONNX once, then run without importing torch.
 
 An export is verified against torch on real sentences and cached under the fingerprint of the
-weights, so that no other weights can ever be mistaken for it. Only the export imports torch and
+weights, so that no other weights can ever be mistaken for it. The int8 graph is made from the
+float32 one, held to it on real text, and cached beside it. Only the export imports torch and
 sentence-transformers; running needs numpy, tokenizers and onnxruntime.
 """
 
@@ -14,33 +15,32 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from shortlist.errors import ExportError
 from shortlist.models.batches import FloatArray, Int64Array
 from shortlist.models.loading import ModelFolder, cache_folder
+from shortlist.models.quantise import (
+    LARGEST_WEIGHT,
+    LARGEST_WEIGHT_SATURATING,
+    products_saturate,
+    quantise,
+)
 
 if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
 
-EXPORT_FORMAT = 1
-LARGEST_DIFFERENCE = 1e-4  # between torch and ONNX Runtime, both float32, in any component
+Precision = Literal["float32", "int8"]
 
-# Of different lengths, so that padding and dynamic shapes are exercised.
-VERIFICATION_TEXTS = (
-    "How do plants make food?",
-    "Plants make sugar from water and carbon dioxide, with light as the source of energy.",
-    "tea",
-    "The first lighthouse keepers trimmed wicks by hand, several times every night, and wrote the "
-    "weather, the passing ships and the state of the lamp into a book that nobody was to read.",
-    "Naïve café owners — 42 % of them — said: “¿qué?”",
-)
+EXPORT_FORMAT = 1
+QUANTISED_FORMAT = 1
+LARGEST_DIFFERENCE = 1e-4  # between torch and ONNX Runtime, both float32, in any component
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,15 @@ class TorchModel:
     module: torch.nn.Module
     inputs: tuple[str, ...]
     examples: list[dict[str, Int64Array]]  # padded batches that an export is verified on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """What the int8 graph of a model is held to, on real text."""
+
+    batches: Callable[[], list[dict[str, Int64Array]]]  # padded
+    fault: Callable[[FloatArray, FloatArray], str | None]
+    """(float32 outputs, int8 outputs), both `[n, width]` -> what is wrong; None where nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,22 +81,53 @@ def exported(folder: ModelFolder, build: Callable[[], TorchModel]) -> ExportedMo
     Raises:
         ExportError: the export failed, or does not compute what torch computes.
     """
-    home = cache_folder() / "onnx" / f"{folder.fingerprint}-float32-v{EXPORT_FORMAT}"
+    key = f"{folder.fingerprint}-float32-v{EXPORT_FORMAT}"
+    doing = f"exporting {folder.name} to ONNX"
+    return _cached(folder.name, key, doing, lambda home: _export(folder.name, home, build))
+
+
+def exported_int8(
+    folder: ModelFolder, build: Callable[[], TorchModel], quality: Quality
+) -> ExportedModel:
+    """The int8 graph of a model, made on first use from the float32 one.
+
+    Raises:
+        ExportError: as `exported`, and where the int8 graph does not meet `quality`.
+    """
+    key = f"{folder.fingerprint}-{variant('int8')}-v{QUANTISED_FORMAT}"
+
+    def write(home: Path) -> None:
+        _quantise(folder.name, exported(folder, build), home, quality)
+
+    return _cached(folder.name, key, f"quantising {folder.name}", write)
+
+
+def variant(precision: Precision) -> str:
+    """What decides a number beside the weights: the precision, and the range of int8 weights."""
+    seven_bits = precision == "int8" and products_saturate()
+    return precision + ("-7bit" if seven_bits else "")
+
+
+def _cached(name: str, key: str, doing: str, write: Callable[[Path], None]) -> ExportedModel:
+    """What is in the cache under a key; `write` fills a draft folder where there is nothing whole.
+
+    Two processes may write at once: each fills a draft of its own, and the first rename wins. What
+    is there and cannot be read is damaged, and put aside.
+    """
+    home = cache_folder() / "onnx" / key
     if (found := _read(home)) is not None:
         return found
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.fingerprint}-", dir=home.parent))
+        draft = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=home.parent))
     except OSError as error:
         raise ExportError(
-            f"no place to keep the exported model {folder.name}: {error}; "
+            f"no place to keep the exported model {name}: {error}; "
             "name a writable folder in SHORTLIST_CACHE"
         ) from error
     try:
-        log.info("exporting %s to ONNX; this is done once", folder.name)
-        _export(folder.name, draft, loaded(build))
-        # Two processes may export at once: each writes a draft of its own, and the first rename
-        # wins. What is there and cannot be read is damaged, and put aside.
+        log.info("%s; this is done once", doing)
+        write(draft)
         if home.exists() and (found := _read(home)) is not None:
             return found
         if home.exists():
@@ -128,8 +168,9 @@ def _read(home: Path) -> ExportedModel | None:
         return None
 
 
-def _export(name: str, home: Path, model: TorchModel) -> None:
+def _export(name: str, home: Path, build: Callable[[], TorchModel]) -> None:
     """Write the graph as model.onnx, compare it with torch, and write export.json last."""
+    model = loaded(build)
     import torch
 
     path = home / "model.onnx"
@@ -155,8 +196,27 @@ def _export(name: str, home: Path, model: TorchModel) -> None:
             "run it with device='torch-cpu'"
         ) from error
     draft = ExportedModel(path=path, inputs=model.inputs, width=0, size=path.stat().st_size)
-    record = asdict(draft) | {"path": path.name, "width": _verify(name, draft, model)}
-    with (home / "export.json").open("w", encoding="utf-8") as file:
+    _finish(replace(draft, width=_verify(name, draft, model)))
+
+
+def _quantise(name: str, full: ExportedModel, home: Path, quality: Quality) -> None:
+    """Write the int8 graph as model.onnx, compare it with float32, and write export.json last."""
+    path = home / "model.onnx"
+    largest = LARGEST_WEIGHT_SATURATING if products_saturate() else LARGEST_WEIGHT
+    quantise(full.path, path, largest_weight=largest)
+    draft = replace(full, path=path, size=path.stat().st_size)
+    batches = quality.batches()
+    expected, got = (
+        np.concatenate([run(arrays) for arrays in batches]) for run in (runner(full), runner(draft))
+    )
+    if fault := quality.fault(expected, got):
+        raise ExportError(f"{name} loses too much in int8: {fault}; run it with float32")
+    _finish(draft)
+
+
+def _finish(model: ExportedModel) -> None:
+    record = asdict(model) | {"path": model.path.name}
+    with model.path.with_name("export.json").open("w", encoding="utf-8") as file:
         json.dump(record, file)
         file.flush()
         os.fsync(file.fileno())

@@ -17,6 +17,7 @@ from shortlist.models.batches import FloatArray
 from shortlist.models.bi_encoder import BiEncoder
 from shortlist.models.encoders import unit_length
 from shortlist.models.loading import ModelFolder
+from shortlist.models.onnx import Precision
 from shortlist.models.tokens import DEFAULT_MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class StaticBiEncoder(BiEncoder):
     texts differ least along. So it can be indexed, is about as far from everything as can be, and
     is found by queries that say as little.
 
-    It runs on the CPU, whatever the device.
+    It runs on the CPU in float32, whatever the device and the precision asked for.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class StaticBiEncoder(BiEncoder):
         query_prompt: str,
         passage_prompt: str,
         device: str = "cpu",  # noqa: ARG002 - a table look-up gains nothing elsewhere
+        precision: Precision = "float32",  # noqa: ARG002 - no products to speed up
     ) -> None:
+        self.precision = "float32"
         self.name = folder.name
         self.fingerprint = folder.fingerprint
         self.query_prompt = query_prompt

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from shortlist.errors import DamagedIndexError, IndexFolderError
+from shortlist.models.onnx import Precision
 
 FORMAT = 0
 MANIFEST = "manifest.json"
@@ -38,6 +39,7 @@ class ModelRecord:
     max_tokens: int
     query_prompt: str = ""
     passage_prompt: str = ""
+    precision: Precision = "float32"  # of the passages; queries may be encoded in another
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from shortlist.models.bi_encoder import choose_device
 from shortlist.models.cross_encoder import CrossEncoder, Scorer
 from shortlist.models.encoders import Encoder
 from shortlist.models.loading import model_size
+from shortlist.models.onnx import Precision
 from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for
 from shortlist.pipeline.distinct import Distinct, Selection
 from shortlist.pipeline.index import Index, IndexWriter
@@ -52,6 +53,7 @@ class RetrieveRerankPipeline:
         cross_encoder: str | Scorer | None,
         *,
         device: str = "auto",
+        precision: Precision = "float32",
         progress: bool | None = False,
     ) -> None:
         self.index = index
@@ -63,7 +65,8 @@ class RetrieveRerankPipeline:
         else:
             loaded, name = cross_encoder, cross_encoder.name
         self.cross_encoder_name = name
-        self._device = choose_device(device)
+        self._device = choose_device(device, precision)
+        self._precision: Precision = precision
         self._progress = progress
         self._lock = Lock()
         self._cross_encoder: Scorer | None = loaded
@@ -82,6 +85,7 @@ class RetrieveRerankPipeline:
         overwrite: bool = False,
         source: Callable[[], dict[str, Any]] | None = None,
         device: str = "auto",
+        precision: Precision = "float32",
         progress: bool | None = False,
     ) -> RetrieveRerankPipeline:
         """Embed passages once and keep them in an index folder.
@@ -100,6 +104,7 @@ class RetrieveRerankPipeline:
             overwrite: replace an index that is there already.
             source: asked at the end for what to record about where the passages came from.
             device: `auto`, `cpu`, `cuda`, ...; see `BiEncoder.load`.
+            precision: `float32`, or `int8` for both stages' models; the index records it.
             progress: a bar on stderr for what takes longer than two seconds; None only on a
                 terminal.
 
@@ -110,7 +115,7 @@ class RetrieveRerankPipeline:
         """
         if ids is not None and embeddings is None:
             raise UsageError("ids name the rows of embeddings; give both, or Passage records")
-        encoder = first_stage(bi_encoder, preset, device=device)
+        encoder = first_stage(bi_encoder, preset, device=device, precision=precision)
         path = Path(path)
         manifest = Manifest(
             model=model_record(encoder),
@@ -135,7 +140,14 @@ class RetrieveRerankPipeline:
                 cut_tokens=cuts.tokens,
                 source=source() if source else {},
             )
-        return cls(Index(path), encoder, manifest.cross_encoder, device=device, progress=progress)
+        return cls(
+            Index(path),
+            encoder,
+            manifest.cross_encoder,
+            device=device,
+            precision=precision,
+            progress=progress,
+        )
 
     @classmethod
     def open(
@@ -145,6 +157,7 @@ class RetrieveRerankPipeline:
         bi_encoder: EncoderChoice = None,
         cross_encoder: str | Scorer | None = None,
         device: str = "auto",
+        precision: Precision = "float32",
         progress: bool | None = False,
     ) -> RetrieveRerankPipeline:
         """Open an index with the models that it was made with.
@@ -156,6 +169,8 @@ class RetrieveRerankPipeline:
             cross_encoder: another second stage than the recorded one, a name or a loaded one;
                 "none" for no second stage.
             device: `auto`, `cpu`, `cuda`, ...; see `BiEncoder.load`.
+            precision: of the queries and of the second stage: `float32` or `int8`, whatever the
+                passages were encoded in.
             progress: as in `build`.
 
         Raises:
@@ -164,13 +179,13 @@ class RetrieveRerankPipeline:
             ModelError: a model is missing or damaged.
         """
         index = Index(path)
-        encoder = encoder_of(index, bi_encoder, device=device)
+        encoder = encoder_of(index, bi_encoder, device=device, precision=precision)
         second = (
             second_stage(cross_encoder, index.manifest.cross_encoder)
             if isinstance(cross_encoder, str | None)
             else cross_encoder
         )
-        return cls(index, encoder, second, device=device, progress=progress)
+        return cls(index, encoder, second, device=device, precision=precision, progress=progress)
 
     def show_progress(self, progress: bool | None) -> None:
         """Show bars on stderr for what takes longer: yes, no, or (None) only on a terminal."""
@@ -192,7 +207,7 @@ class RetrieveRerankPipeline:
         with self._lock:
             if self._cross_encoder is None:
                 self._cross_encoder = CrossEncoder.load(
-                    self.cross_encoder_name, device=self._device
+                    self.cross_encoder_name, device=self._device, precision=self._precision
                 )
             return self._cross_encoder
 

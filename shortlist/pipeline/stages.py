@@ -14,6 +14,7 @@ from shortlist.models.bi_encoder import BiEncoder
 from shortlist.models.cross_encoder import require_one_logit
 from shortlist.models.encoders import OWN, Encoder, FunctionEncoder
 from shortlist.models.loading import resolve
+from shortlist.models.onnx import Precision
 from shortlist.models.presets import preset as preset_named
 from shortlist.pipeline.index import Index
 from shortlist.pipeline.layout import ModelRecord
@@ -26,27 +27,34 @@ NO_MODEL = "none"  # on the command line and in `cross_encoder=`
 
 
 def load_bi_encoder(
-    preset: str, name: str | Path | None = None, *, device: str = "auto"
+    preset: str,
+    name: str | Path | None = None,
+    *,
+    device: str = "auto",
+    precision: Precision = "float32",
 ) -> BiEncoder:
     """The first stage of a preset, or another model in its place (with its own prompts)."""
     row = preset_named(preset)
     if name is not None:
-        return BiEncoder.load(name, device=device)
+        return BiEncoder.load(name, device=device, precision=precision)
     return BiEncoder.load(
         row.bi_encoder,
         query_prompt=row.query_prompt or None,
         passage_prompt=row.passage_prompt or None,
         device=device,
+        precision=precision,
     )
 
 
-def first_stage(choice: EncoderChoice, preset: str, *, device: str = "auto") -> Encoder:
-    """The encoder to build an index with."""
+def first_stage(
+    choice: EncoderChoice, preset: str, *, device: str = "auto", precision: Precision = "float32"
+) -> Encoder:
+    """The encoder to build an index with; one that is given has its own device and precision."""
     given = _given(choice)
     if given is not None:
         return given
     name = choice if isinstance(choice, str | Path) else None
-    return load_bi_encoder(preset, name, device=device)
+    return load_bi_encoder(preset, name, device=device, precision=precision)
 
 
 def _given(choice: EncoderChoice) -> Encoder | None:
@@ -81,8 +89,16 @@ def checked_second_stage(chosen: str | None, preset: str) -> str | None:
     return folder.name
 
 
-def encoder_of(index: Index, choice: EncoderChoice = None, *, device: str = "auto") -> Encoder:
+def encoder_of(
+    index: Index,
+    choice: EncoderChoice = None,
+    *,
+    device: str = "auto",
+    precision: Precision = "float32",
+) -> Encoder:
     """The encoder that an index was made with, found by its recorded name or given by `choice`.
+
+    Queries may be encoded in another precision than the passages were: the weights are the same.
 
     Raises:
         IndexFolderError: it is another model than the one that made the index; both are named.
@@ -101,11 +117,12 @@ def encoder_of(index: Index, choice: EncoderChoice = None, *, device: str = "aut
             query_prompt=made_with.query_prompt,
             passage_prompt=made_with.passage_prompt,
             device=device,
+            precision=precision,
         )
     given = model_record(encoder)
     if isinstance(encoder, FunctionEncoder) and made_with.name.startswith(OWN):
         given = replace(given, fingerprint=made_with.fingerprint)  # its name says little
-    if replace(given, name=made_with.name) != made_with:
+    if replace(given, name=made_with.name, precision=made_with.precision) != made_with:
         raise IndexFolderError(
             f"{index.path} was made with {made_with.name} (fingerprint {made_with.fingerprint}), "
             f"not with {given.name} (fingerprint {given.fingerprint}); open it with the model it "
@@ -135,4 +152,5 @@ def model_record(encoder: Encoder) -> ModelRecord:
         max_tokens=encoder.max_tokens,
         query_prompt=encoder.query_prompt,
         passage_prompt=encoder.passage_prompt,
+        precision=getattr(encoder, "precision", "float32"),
     )

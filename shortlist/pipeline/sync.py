@@ -24,6 +24,7 @@ from shortlist.models.bi_encoder import BiEncoder
 from shortlist.models.encoders import Encoder
 from shortlist.pipeline.index import Index, IndexWriter
 from shortlist.pipeline.layout import Manifest
+from shortlist.pipeline.stages import model_record
 from shortlist.pipeline.topk import FloatArray
 from shortlist.pipeline.writing import PASSAGES_AT_ONCE, Batch, Cuts, as_passages, progress_bar
 from shortlist.records import Passage
@@ -70,12 +71,14 @@ def sync(
         The changes; where there are none, the index is not touched.
 
     Raises:
-        IndexFolderError: more than half of the documents would be deleted, and not `force`: it may
+        IndexFolderError: `encoder` has another precision than the passages of the index, or more
+            than half of the documents would be deleted, and not `force`: it may
             be another collection.
         DataError: no passages at all, or ids that are empty or not unique.
     """
     path = Path(path)
     old = Index(path)
+    _check_precision(old, encoder)
     known = _Known(old)
     now: dict[str, bytes] = {}
     cuts = Cuts()
@@ -118,6 +121,15 @@ def sync(
         if now and not changes:
             writer.abandon()
     return changes
+
+
+def _check_precision(index: Index, encoder: Encoder) -> None:
+    ours, theirs = model_record(encoder).precision, index.manifest.model.precision
+    if ours != theirs:
+        raise IndexFolderError(
+            f"the passages of {index.path} were encoded in {theirs}, the encoder is in {ours}; "
+            f"load it with precision={theirs!r}, or build the index again"
+        )
 
 
 def _digested(passages: Iterator[Passage], documents: dict[str, bytes]) -> Iterator[Passage]:

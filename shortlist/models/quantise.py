@@ -1,0 +1,183 @@
+"""A float32 graph -> the same graph with int8 products: a quarter of the weights to move and read.
+
+The weights of a `MatMul` become int8 with one scale for each output column; the activations become
+uint8 with one scale for each *row*, computed in the graph: what one token gives then depends on
+nothing else in its batch. Stock dynamic quantisation has one scale a batch, so that a text's
+embedding moves with the texts beside it.
+
+Kept in float32: the products of activations with activations in the attention, the layer norms,
+the embeddings' tables, and heads that see one row a text (`Gemm`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shortlist.errors import ExportError
+from shortlist.models.batches import FloatArray
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto
+
+ZERO_POINT = 128  # of the uint8 activations
+STEPS = 127  # of an activation from zero to the largest of its row
+LARGEST_WEIGHT = 127
+# Where two products are summed in 16 bits, as in AVX2's vpmaddubsw: 2 * 255 * 63 < 2**15.
+LARGEST_WEIGHT_SATURATING = 63
+SMALLEST_MAXIMUM = 1e-30  # a row of zeros is divided by this
+
+
+def quantise(source: Path, target: Path, *, largest_weight: int = LARGEST_WEIGHT) -> None:
+    """Write the int8 graph of a float32 one.
+
+    Args:
+        source: an ONNX file, opset 13 to 17.
+        target: the file to write.
+        largest_weight: of the int8 weights: `LARGEST_WEIGHT`, or `LARGEST_WEIGHT_SATURATING`.
+
+    Raises:
+        ExportError: the graph has no product with constant weights.
+    """
+    import onnx
+
+    model = onnx.load(str(source))
+    graph = model.graph
+    weights = _constant_weights(graph)
+    if not weights:
+        raise ExportError(f"{source} has no product with constant weights; run it in float32")
+    rewriting = _Rewriting(weights, largest_weight)
+    for node in graph.node:
+        rewriting.take(node)
+    kept = [tensor for tensor in graph.initializer if tensor.name not in rewriting.replaced]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(rewriting.nodes)
+    graph.initializer.extend([*kept, *rewriting.tensors])
+    if not any(opset.domain == "com.microsoft" for opset in model.opset_import):
+        model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    onnx.save(model, str(target))
+
+
+def quantised_columns(
+    weight: FloatArray, largest: int = LARGEST_WEIGHT
+) -> tuple[NDArray[np.int8], FloatArray]:
+    """A weight matrix `[k, n]` as int8 `[k, n]` and one scale for each column, float32 `[n]`."""
+    scales = np.abs(weight).max(axis=0) / largest
+    scales = np.where(scales > 0, scales, 1).astype(np.float32)
+    return np.rint(weight / scales).clip(-largest, largest).astype(np.int8), scales
+
+
+def _constant_weights(graph: GraphProto) -> dict[str, FloatArray]:
+    from onnx import TensorProto, numpy_helper
+
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    used = {node.input[1] for node in graph.node if node.op_type == "MatMul"}
+    return {
+        name: numpy_helper.to_array(tensors[name])
+        for name in used & tensors.keys()
+        if tensors[name].data_type == TensorProto.FLOAT and len(tensors[name].dims) == 2
+    }
+
+
+class _Rewriting:
+    """The new nodes and tensors of a graph, as its old nodes are taken one after the other."""
+
+    def __init__(self, weights: dict[str, FloatArray], largest_weight: int) -> None:
+        self.nodes: list[NodeProto] = []
+        self.tensors: list[Any] = []
+        self._weights = weights
+        self._largest_weight = largest_weight
+        self._rows: dict[str, tuple[str, str]] = {}  # activation -> its integers, its maxima
+        self.replaced: set[str] = set()
+        self._scale = self._constant("int8/step", np.array(1 / STEPS, np.float32))
+        self._zero = self._constant("int8/zero_point", np.array(ZERO_POINT, np.uint8))
+        self._smallest = self._constant("int8/smallest", np.array(SMALLEST_MAXIMUM, np.float32))
+
+    def take(self, node: NodeProto) -> None:
+        """Keep a node as it is, or replace a product with constant weights."""
+        if node.op_type != "MatMul" or node.input[1] not in self._weights:
+            self.nodes.append(node)
+            return
+        integers, maxima = self._quantised_rows(node.input[0])
+        weight, scales, zeros = self._quantised_weight(node.input[1])
+        product = node.output[0] + "/int8"
+        self._add(
+            "MatMulIntegerToFloat",
+            [integers, weight, self._scale, scales, self._zero, zeros],
+            product,
+            domain="com.microsoft",
+        )
+        self._add("Mul", [product, maxima], node.output[0])
+
+    def _quantised_rows(self, activation: str) -> tuple[str, str]:
+        """Names of an activation's uint8 rows and of their maxima, made once for all its uses."""
+        if activation not in self._rows:
+            size, maxima, unit, integers = (
+                f"{activation}/{part}" for part in ("size", "maxima", "unit", "uint8")
+            )
+            self._add("Abs", [activation], size)
+            self._add("ReduceMax", [size], maxima + "/raw", axes=[-1], keepdims=1)
+            self._add("Max", [maxima + "/raw", self._smallest], maxima)
+            self._add("Div", [activation, maxima], unit)
+            self._add("QuantizeLinear", [unit, self._scale, self._zero], integers)
+            self._rows[activation] = integers, maxima
+        return self._rows[activation]
+
+    def _quantised_weight(self, name: str) -> tuple[str, str, str]:
+        names = f"{name}/int8", f"{name}/scales", f"{name}/zeros"
+        if name not in self.replaced:
+            integers, scales = quantised_columns(self._weights[name], self._largest_weight)
+            for key, array in zip(
+                names, (integers, scales, np.zeros_like(integers[0])), strict=True
+            ):
+                self._constant(key, array)
+            self.replaced.add(name)
+        return names
+
+    def _constant(self, name: str, array: NDArray[Any]) -> str:
+        from onnx import numpy_helper
+
+        self.tensors.append(numpy_helper.from_array(array, name))
+        return name
+
+    def _add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+
+
+@cache
+def products_saturate() -> bool:
+    """Whether this CPU's product of uint8 and int8 is wrong for large numbers.
+
+    Without VNNI the sum of two products goes through 16 bits and is cut off there. It is tried out,
+    because which kernel onnxruntime takes depends on more than the flags of the CPU.
+    """
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.full((64, 32), LARGEST_WEIGHT, np.int8)
+    weights[:, ::2] *= -1
+    node = helper.make_node("MatMulInteger", ["rows", "weights"], ["products"])
+    graph = helper.make_graph(
+        [node],
+        "saturation",
+        [helper.make_tensor_value_info("rows", TensorProto.UINT8, [None, 64])],
+        [helper.make_tensor_value_info("products", TensorProto.INT32, [None, 32])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    opset = helper.make_opsetid("", 13)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    for count in (1, 32):  # a row alone has a kernel of its own
+        rows = np.full((count, 64), 255, np.uint8)
+        (products,) = session.run(None, {"rows": rows})
+        if not np.array_equal(products, rows.astype(np.int32) @ weights.astype(np.int32)):
+            return True
+    return False

@@ -1,0 +1,258 @@
+"""int8: against integer arithmetic in numpy, against float32, and alone as in any batch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from shortlist import BiEncoder, CrossEncoder
+from shortlist.errors import ExportError, UsageError
+from shortlist.models import onnx as light_path
+from shortlist.models.loading import resolve
+from shortlist.models.presets import OUR_CROSS_ENCODER, OUR_STATIC_BI_ENCODER
+from shortlist.models.quantise import products_saturate, quantise, quantised_columns
+from shortlist.models.verification import QUESTIONS_AND_ANSWERS
+
+MINILM = "all-MiniLM-L6-v2"
+LARGEST = [127, 63]
+TEXTS = [text for pair in QUESTIONS_AND_ANSWERS for text in pair] + [
+    "",
+    "tea",
+    "a\0b",
+    "\ud800 tea",
+]
+
+
+@pytest.fixture(scope="module")
+def int8_bi_encoder(exports):
+    return BiEncoder.load(MINILM, precision="int8")
+
+
+@pytest.fixture(scope="module")
+def int8_cross_encoder(exports):
+    return CrossEncoder.load(OUR_CROSS_ENCODER, precision="int8")
+
+
+def graph_of(weights, path):
+    """Rows times each of the weight matrices, [k, n], as a float32 graph of one input."""
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", f"w{n}"], [f"y{n}"]) for n in range(len(weights))],
+        "products",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, None, weights[0].shape[0]])],
+        [
+            helper.make_tensor_value_info(f"y{n}", TensorProto.FLOAT, [None, None, w.shape[1]])
+            for n, w in enumerate(weights)
+        ],
+        [numpy_helper.from_array(w, f"w{n}") for n, w in enumerate(weights)],
+    )
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), str(path))
+
+
+def run(path, x):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": x})
+
+
+def integer_product(x, weight, largest):
+    """The same by the definition: integers summed in int64, everything else in float64."""
+    size = np.abs(x.astype(np.float64)).max(axis=-1, keepdims=True)
+    unit = np.divide(x, size, out=np.zeros(x.shape), where=size > 0)
+    rows = np.rint(unit * 127).astype(np.int64)
+    columns = np.abs(weight).max(axis=0).astype(np.float64) / largest
+    columns[columns == 0] = 1
+    return (rows @ np.rint(weight / columns).astype(np.int64)) * size / 127 * columns
+
+
+@pytest.mark.parametrize("largest", LARGEST)
+def test_a_product_is_that_of_integer_arithmetic(largest, tmp_path):
+    if largest == 127 and products_saturate():
+        pytest.skip("this CPU needs the 7-bit weights")
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=(64, 32)).astype("f4"), rng.normal(size=(64, 48)).astype("f4")]
+    weights[0][:, 3] = 0
+    magnitudes = 10.0 ** rng.integers(-6, 7, size=(3, 7, 1))
+    x = (rng.normal(size=(3, 7, 64)) * magnitudes).astype("f4")
+    x[1, 2] = 0
+    graph_of(weights, tmp_path / "float32.onnx")
+    quantise(tmp_path / "float32.onnx", tmp_path / "int8.onnx", largest_weight=largest)
+    for got, weight in zip(run(tmp_path / "int8.onnx", x), weights, strict=True):
+        expected = integer_product(x, weight, largest)
+        size = np.abs(x).max(-1, keepdims=True)
+        assert np.isclose(got, expected, rtol=1e-5, atol=1e-5 * size).mean() > 0.99
+        # a value in the middle between two integers may become either of them in float32
+        assert (np.abs(got - expected) <= 1.1 * size / 127 * np.abs(weight).max()).all()
+        np.testing.assert_array_equal(got[1, 2], 0)
+        exact = x @ weight
+        assert np.linalg.norm(got - exact) < 0.03 * np.linalg.norm(exact)
+
+
+def test_a_row_is_quantised_once_for_all_that_read_it(tmp_path):
+    weights = [np.eye(8, dtype="f4")] * 3
+    graph_of(weights, tmp_path / "float32.onnx")
+    quantise(tmp_path / "float32.onnx", tmp_path / "int8.onnx")
+    kinds = [node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node]
+    assert kinds.count("QuantizeLinear") == 1
+    assert kinds.count("MatMulIntegerToFloat") == 3
+    assert "MatMul" not in kinds
+
+
+def test_seven_bit_weights_cannot_overflow_sixteen_bits():
+    weight = np.random.default_rng(0).standard_cauchy((100, 50)).astype("f4")
+    integers, _ = quantised_columns(weight, 63)
+    pairs = np.abs(integers[::2].astype(np.int64)) + np.abs(integers[1::2].astype(np.int64))
+    assert (255 * pairs).max() <= np.iinfo(np.int16).max
+    assert (np.abs(integers).max(axis=0) == 63).all()
+
+
+def test_a_graph_without_constant_weights_is_refused(tmp_path):
+    graph_of([np.eye(4, dtype="f4")], tmp_path / "float32.onnx")
+    model = onnx.load(tmp_path / "float32.onnx")
+    del model.graph.node[:]
+    onnx.save(model, str(tmp_path / "none.onnx"))
+    with pytest.raises(ExportError, match="no product with constant weights"):
+        quantise(tmp_path / "none.onnx", tmp_path / "int8.onnx")
+
+
+def test_int8_embeddings_are_near_those_of_float32(int8_bi_encoder, bi_encoder):
+    assert (int8_bi_encoder.precision, bi_encoder.precision) == ("int8", "float32")
+    assert int8_bi_encoder.fingerprint == bi_encoder.fingerprint
+    texts = [text for text in TEXTS if text.strip()]
+    cosines = np.sum(
+        int8_bi_encoder.encode_passages(texts) * bi_encoder.encode_passages(texts), axis=1
+    )
+    assert cosines.mean() > 0.995
+    assert cosines.min() > 0.98
+    assert cosines.min() < 0.99999  # it is another graph
+
+
+def test_int8_logits_are_near_those_of_float32(int8_cross_encoder):
+    float32 = CrossEncoder.load(OUR_CROSS_ENCODER)
+    assert int8_cross_encoder.fingerprint != float32.fingerprint
+    assert int8_cross_encoder.fingerprint.startswith(float32.fingerprint)
+    questions, answers = zip(*QUESTIONS_AND_ANSWERS, strict=True)
+    pairs = [(question, answer) for question in questions[:8] for answer in answers]
+    got, expected = int8_cross_encoder.score(pairs), float32.score(pairs)
+    assert np.corrcoef(got, expected)[0, 1] > 0.99
+    assert 0 < np.abs(got - expected).max() < 0.5 * expected.std()
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("tokens", [64, 512, 4096])
+def test_a_text_alone_is_as_in_any_batch(precision, tokens, exports):
+    rng = np.random.default_rng(tokens)
+    encoder = BiEncoder.load(MINILM, precision=precision)
+    scorer = CrossEncoder.load(OUR_CROSS_ENCODER, precision=precision)
+    encoder._tokens_per_batch = scorer._tokens_per_batch = tokens
+    pairs = [(TEXTS[0], text) for text in TEXTS]
+    embeddings = np.concatenate([encoder.encode_passages([text]) for text in TEXTS])
+    logits = np.concatenate([scorer.score([pair]) for pair in pairs])
+    for _ in range(3):
+        chosen = rng.permutation(len(TEXTS))[: rng.integers(2, len(TEXTS))]
+        mates = [TEXTS[n] for n in chosen]
+        np.testing.assert_allclose(encoder.encode_passages(mates), embeddings[chosen], atol=1e-5)
+        np.testing.assert_allclose(
+            scorer.score([pairs[n] for n in chosen]), logits[chosen], atol=1e-5
+        )
+
+
+def test_odd_texts_have_finite_embeddings(int8_bi_encoder):
+    texts = ["", "\0", "\ud800", "word " * 200_000]
+    assert np.isfinite(int8_bi_encoder.encode_passages(texts)).all()
+
+
+def test_a_torn_int8_graph_is_made_again(tmp_path, monkeypatch, exports):
+    monkeypatch.setenv("SHORTLIST_CACHE", str(tmp_path))
+    _copy_float32(exports, tmp_path)
+    expected = BiEncoder.load(MINILM, precision="int8").encode_queries(["tea"])
+    (graph,) = tmp_path.rglob("*-int8*/model.onnx")
+    graph.write_bytes(graph.read_bytes()[:1000])
+    again = BiEncoder.load(MINILM, precision="int8").encode_queries(["tea"])
+    np.testing.assert_array_equal(again, expected)
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_damaged_int8_graph_of_the_right_size_is_a_clear_error(tmp_path, monkeypatch, exports):
+    monkeypatch.setenv("SHORTLIST_CACHE", str(tmp_path))
+    _copy_float32(exports, tmp_path)
+    BiEncoder.load(MINILM, precision="int8")
+    (graph,) = tmp_path.rglob("*-int8*/model.onnx")
+    graph.write_bytes(b"\xff" * graph.stat().st_size)
+    with pytest.raises(ExportError, match="delete that folder and run again"):
+        BiEncoder.load(MINILM, precision="int8")
+
+
+def test_two_processes_may_quantise_at_once(tmp_path, exports):
+    _copy_float32(exports, tmp_path)
+    code = (
+        f"import os; os.environ['SHORTLIST_CACHE'] = {str(tmp_path)!r}\n"
+        "from shortlist import BiEncoder\n"
+        "print(BiEncoder.load('all-MiniLM-L6-v2', precision='int8').encode_queries(['tea'])[0, :4])"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    first, second = (process.communicate()[0] for process in processes)
+    assert [process.returncode for process in processes] == [0, 0]
+    assert first == second != ""
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_weights_without_a_fine_enough_int8_graph_are_refused(tmp_path, monkeypatch, exports):
+    """One huge weight in each column leaves nothing of the others."""
+    from safetensors.numpy import load_file, save_file
+
+    monkeypatch.setenv("SHORTLIST_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "model"
+    shutil.copytree(resolve(MINILM).path, folder)
+    tensors = load_file(folder / "model.safetensors")
+    name = "encoder.layer.5.output.dense.weight"  # [out, in]
+    tensors[name] = tensors[name].copy()
+    tensors[name][:, 0] += 300
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ExportError, match="loses too much in int8: the cosines .* run it with"):
+        BiEncoder.load(folder, precision="int8")
+    assert not list(tmp_path.rglob("*-int8*"))
+    assert BiEncoder.load(folder).dim == 384
+
+
+def test_a_cpu_that_saturates_has_a_graph_of_its_own(tmp_path, monkeypatch, exports):
+    monkeypatch.setenv("SHORTLIST_CACHE", str(tmp_path))
+    _copy_float32(exports, tmp_path)
+    monkeypatch.setattr(light_path, "products_saturate", lambda: True)
+    encoder = BiEncoder.load(MINILM, precision="int8")
+    (home,) = tmp_path.rglob("*-int8-7bit-v*")
+    tensors = onnx.load(home / "model.onnx").graph.initializer
+    integers = [
+        numpy_helper.to_array(t)
+        for t in tensors
+        if t.data_type == TensorProto.INT8 and len(t.dims) > 1
+    ]
+    assert len(integers) == 36  # six layers of six products
+    assert max(int(np.abs(i.astype(int)).max()) for i in integers) == 63
+    assert json.loads((home / "export.json").read_text())["width"] == encoder.dim
+
+
+def test_int8_is_refused_where_it_cannot_be_had():
+    with pytest.raises(UsageError, match="int8 runs on the CPU with ONNX Runtime only"):
+        BiEncoder.load(MINILM, device="torch-cpu", precision="int8")
+    with pytest.raises(UsageError, match="precision must be float32 or int8, got 'int4'"):
+        CrossEncoder.load(OUR_CROSS_ENCODER, precision="int4")
+
+
+def test_a_static_model_stays_in_float32():
+    assert BiEncoder.load(OUR_STATIC_BI_ENCODER, precision="int8").precision == "float32"
+
+
+def _copy_float32(exports, target):
+    for home in (exports / "onnx").glob("*-float32-*"):
+        shutil.copytree(home, target / "onnx" / home.name, dirs_exist_ok=True)

@@ -1,0 +1,48 @@
+"""An index remembers the precision of its passages."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shortlist import BiEncoder, RetrieveRerankPipeline
+from shortlist.errors import IndexFolderError
+from shortlist.pipeline.layout import Manifest
+from shortlist.pipeline.sync import sync
+
+NOTES = ["Tea is made with hot water.", "A glacier is a river of ice.", "Chess has 64 squares."]
+
+
+@pytest.fixture(scope="module")
+def int8_index(exports, tmp_path_factory):
+    path = tmp_path_factory.mktemp("int8") / "notes.idx"
+    RetrieveRerankPipeline.build(NOTES, path, precision="int8")
+    return path
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_queries_of_either_precision_search_int8_passages(int8_index, precision):
+    pipeline = RetrieveRerankPipeline.open(int8_index, precision=precision)
+    assert Manifest.read(int8_index).model.precision == "int8"
+    hit = pipeline.search("slowly flowing ice", top_k=1)[0]
+    assert hit.id == "1"
+    assert pipeline.bi_encoder.precision == pipeline.cross_encoder.precision == precision
+
+
+def test_a_sync_in_another_precision_is_refused(int8_index, bi_encoder):
+    with pytest.raises(IndexFolderError, match="encoded in int8, the encoder is in float32"):
+        sync([*NOTES, "new"], int8_index, bi_encoder)
+    encoder = BiEncoder.load("all-MiniLM-L6-v2", precision="int8")
+    assert sync([*NOTES, "new"], int8_index, encoder).added == 1
+
+
+def test_an_index_that_names_no_precision_is_of_float32(bi_encoder, tmp_path):
+    RetrieveRerankPipeline.build(NOTES, tmp_path / "i", bi_encoder=bi_encoder)
+    manifest = tmp_path / "i" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    assert content["model"].pop("precision") == "float32"
+    manifest.write_text(json.dumps(content))
+    opened = RetrieveRerankPipeline.open(tmp_path / "i", bi_encoder=bi_encoder)
+    assert opened.index.manifest.model.precision == "float32"
+    assert opened.search("ice", top_k=1, rerank=False)[0].id == "1"

@@ -73,7 +73,8 @@ def score(args: argparse.Namespace) -> None:
         (stage,) = first_stages(passages_of(folder), args.work, [args.system], progress=None)
         fingerprint = stage.searcher.cross_encoder.fingerprint
         limit = args.limit or DEV_SETS.get(name, 300)
-        key = f"{args.system}-{name}-{args.split}-{limit}-{fingerprint[:8]}"
+        model = fingerprint[:8] + fingerprint[32:]  # with the mark of int8
+        key = f"{args.system}-{name}-{args.split}-{limit}-{model}"
         target = args.out / f"{key}.json"
         if target.exists():
             continue

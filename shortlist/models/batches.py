@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Int64Array = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 
-TOKENS_PER_BATCH = 1536  # activations of a batch this size stay in the cache of a CPU core
+TOKENS_PER_BATCH = 512  # activations of a batch this size stay in the cache of a CPU core
 
 
 class Encoding(Protocol):

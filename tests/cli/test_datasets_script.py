@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -14,7 +15,7 @@ import pytrec_eval
 from shortlist.cli.__main__ import run
 from shortlist.cli.datasets import app
 from shortlist.data.qrels import read_qrels
-from shortlist.data.queries import read_queries
+from shortlist.data.queries import read_queries, write_queries
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
 
 SAMPLE = Path(__file__).resolve().parents[2] / "shortlist" / "data" / "sample"
@@ -95,6 +96,24 @@ def test_what_is_done_is_kept_and_another_option_is_not(finished, capsys):
     code, _, err = script(capsys, *again, "--no-robustness")
     assert code == 0
     assert "kept from before" not in err
+
+
+def test_queries_in_other_languages_are_asked_where_a_model_speaks_them(
+    tmp_path, capsys, monkeypatch
+):
+    shutil.copytree(SYMMETRIC, tmp_path / "questions")
+    queries = read_queries(SYMMETRIC / "queries.jsonl")
+    shouted = {query: f"{text.upper()} xyzzy" for query, text in queries.items()}
+    write_queries(shouted, tmp_path / "questions" / "queries_xx.jsonl")
+    monkeypatch.setattr("shortlist.cli.datasets._is_multilingual", lambda name: name == "fast")
+    code, _, err = script(
+        capsys, "--dataset", tmp_path / "questions", *CHEAP, "-o", tmp_path / "out"
+    )
+    assert code == 0, err
+    study = json.loads((tmp_path / "out" / "questions-dev.json").read_text())
+    rows = [row for row in study["robustness"] if row["change"] == "xx"]
+    assert {row["system"] for row in rows} == {"fast", "bm25"}
+    assert all(row["queries"] == study["dataset"]["queries"] for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from shortlist.cli.reading import Reading, ReadingOptions
 from shortlist.cli.show import note, print_json, refuse_same
 from shortlist.cli.study import (
     check_limits,
+    finds_itself,
     name_of,
     print_choice,
     step_notes,
@@ -125,6 +126,11 @@ def choose(
         known_queries=limit_queries,
     )
     reading.report()
+    if bed.kind.kind == "symmetric" and not exclude_self and finds_itself(bed):
+        note(
+            "warning: the queries are passages of the corpus and will find themselves first; leave "
+            "them out of their own results with --exclude-self"
+        )
     with ExitStack() as stack:
         folder = work or Path(stack.enter_context(TemporaryDirectory(prefix="shortlist-choose-")))
         tell = step_notes()

@@ -24,7 +24,14 @@ from shortlist.cli.markdown import markdown_table
 from shortlist.cli.options import CrossEncoderName, Device
 from shortlist.cli.reading import Reading, ReadingOptions
 from shortlist.cli.show import note, stdout, table
-from shortlist.cli.study import TestBed, check_limits, print_choice, study, test_bed
+from shortlist.cli.study import (
+    TestBed,
+    check_limits,
+    finds_itself,
+    print_choice,
+    study,
+    test_bed,
+)
 from shortlist.data.atomic import written
 from shortlist.data.judged import JudgedFolder, judged_folder
 from shortlist.data.queries import read_queries
@@ -237,9 +244,7 @@ def _measured(folder: JudgedFolder, settings: Settings, output: Path) -> dict[st
 
 def _leaves_itself_out(bed: TestBed, task: Task) -> bool:
     """Whether a query's own passage is no answer: in symmetric tasks, unless it is judged one."""
-    symmetric = (bed.kind.kind if task == "auto" else task) == "symmetric"
-    judged_itself = any(grades.get(query_id, 0) > 0 for query_id, grades in bed.qrels.items())
-    leaves = symmetric and not judged_itself and not bed.qrels.keys().isdisjoint(bed.passages)
+    leaves = (bed.kind.kind if task == "auto" else task) == "symmetric" and finds_itself(bed)
     if leaves:
         note("a query's own passage is left out of its results (symmetric)")
     return leaves

@@ -93,6 +93,12 @@ def test_bed(
     return TestBed(name, by_id, sample.of, asked, qrels, kind, known, tuple(warnings))
 
 
+def finds_itself(bed: TestBed) -> bool:
+    """Whether queries are passages under the same ids, which are no answers to themselves."""
+    judged_itself = any(grades.get(query_id, 0) > 0 for query_id, grades in bed.qrels.items())
+    return not judged_itself and not bed.qrels.keys().isdisjoint(bed.passages)
+
+
 def name_of(source: str) -> str:
     """What a collection is called: its file or folder, or the folder of a corpus.jsonl."""
     path = Path(source.rstrip("/"))

@@ -469,3 +469,11 @@ def test_a_mistake_is_one_line_on_stderr(folder: Path) -> None:
     done = run("choose", folder / "nothing", code=2)
     assert done.stderr.startswith("shortlist: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_queries_that_find_themselves_are_warned_of(tmp_path: Path) -> None:
+    sample = Path(__file__).resolve().parents[2] / "shortlist/data/sample/similar_questions"
+    given = [sample, "--queries", sample / "queries.jsonl", "--qrels", sample / "qrels/dev.tsv"]
+    cheap = ["--system", "fast", "--cross-encoder", "none", "--work", tmp_path]
+    assert "--exclude-self" in choose(*given, *cheap)[1]
+    assert "--exclude-self" not in choose(*given, *cheap, "--exclude-self")[1]

@@ -21,6 +21,7 @@ from shortlist.cli.options import (
 from shortlist.cli.reading import Reading, ReadingOptions
 from shortlist.cli.show import note, print_json, refuse_same
 from shortlist.cli.study import (
+    check_depths,
     check_limits,
     finds_itself,
     name_of,
@@ -109,7 +110,7 @@ def choose(
         raise UsageError("--qrels judges queries that were not given; add --queries")
     limit = limit_passages or None
     check_limits(limit_queries, limit)
-    _check_depths(depths)
+    check_depths(depths)
     _check_places(report, work, queries, qrels, Path(source))
     wanted = parse_measures(measures or MEASURES)
     asked = read_queries(queries) if queries else None
@@ -163,11 +164,6 @@ def choose(
         print_json({name: value for name, value in found.items() if name != "inspector"})
     else:
         print_choice(choice, bed, source)
-
-
-def _check_depths(depths: list[int] | None) -> None:
-    if depths and min(depths) < 1:
-        raise UsageError(f"--depth must be 1 or more, got {min(depths)}")
 
 
 def _check_places(report: Path | None, work: Path | None, *inputs: Path | None) -> None:

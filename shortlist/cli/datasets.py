@@ -26,6 +26,7 @@ from shortlist.cli.reading import Reading, ReadingOptions
 from shortlist.cli.show import note, stdout, table
 from shortlist.cli.study import (
     TestBed,
+    check_depths,
     check_limits,
     finds_itself,
     print_choice,
@@ -125,8 +126,7 @@ def evaluate_datasets(
         device,
     )
     check_limits(settings.limit_queries, settings.limit_passages)
-    if min(settings.depths) < 1:
-        raise UsageError(f"--depth must be 1 or more, got {min(settings.depths)}")
+    check_depths(settings.depths)
     check_extra()
     folders = [judged_folder(path, split) for path in datasets]  # all, before hours of work
     names = _names(folders)
@@ -158,7 +158,7 @@ def _names(folders: Sequence[JudgedFolder]) -> list[str]:
 def _kept_or_made(
     name: str, folder: JudgedFolder, settings: Settings, output: Path
 ) -> dict[str, Any]:
-    file, key = output / f"{name}.json", _key(folder, settings)
+    file, key = output / f"{name}.json", _key(folder.path, settings, output)
     if file.exists():
         try:
             kept = json.loads(file.read_text(encoding="utf-8"))
@@ -176,14 +176,16 @@ def _kept_or_made(
     return found
 
 
-def _key(folder: JudgedFolder, settings: Settings) -> str:
+def _key(folder: Path, settings: Settings, output: Path) -> str:
     """A hash of all that a study depends on: files, models, settings, our own version."""
-    files = [path for path in sorted(folder.path.iterdir()) if path.is_file()]
+    own = output.resolve()  # may lie in the dataset's folder
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    read = (path for path in files if not path.resolve().is_relative_to(own))
     parts = [
         shortlist.__version__,
         repr(settings),
         *fingerprints(settings.systems, settings.cross_encoder),
-        *(f"{path.name}:{sha256(path)}" for path in (*files, *folder.files)),
+        *(f"{path.relative_to(folder)}:{sha256(path)}" for path in read),
     ]
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -154,28 +154,17 @@ def _evaluated(
     curve: bool,
     changed: int | None,
 ) -> Evaluated:
-    found_curve = None
-    if curve:
-        result, found_curve = evaluate_with_curve(
-            pipeline,
-            queries,
-            qrels,
-            measures,
-            depth=depth,
-            limit_queries=limit_queries,
-            exclude_self=exclude_self,
-            corpus_ids=corpus_ids,
-        )
-    else:
-        result = evaluate_pipeline(
-            pipeline,
-            queries,
-            qrels,
-            measures,
-            depth=depth,
-            limit_queries=limit_queries,
-            exclude_self=exclude_self,
-            corpus_ids=corpus_ids,
-        )
+    measure = evaluate_with_curve if curve else evaluate_pipeline
+    made = measure(
+        pipeline,
+        queries,
+        qrels,
+        measures,
+        depth=depth,
+        limit_queries=limit_queries,
+        exclude_self=exclude_self,
+        corpus_ids=corpus_ids,
+    )
+    result, found_curve = made if isinstance(made, tuple) else (made, None)
     moved = None if changed is None else changed_queries(result, queries, qrels, changed)
     return with_statistics(result, found_curve, moved)

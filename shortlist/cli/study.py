@@ -228,3 +228,13 @@ def check_limits(limit_queries: int | None, limit_passages: int | None) -> None:
     for option, value in (("--limit-queries", limit_queries), ("--limit-passages", limit_passages)):
         if value is not None and value < 1:
             raise UsageError(f"{option} must be 1 or more, got {value}")
+
+
+def check_depths(depths: Sequence[int] | None) -> None:
+    """Refuse depths at which nothing is reranked; none given is fine.
+
+    Raises:
+        UsageError: a depth below 1.
+    """
+    if depths and min(depths) < 1:
+        raise UsageError(f"--depth must be 1 or more, got {min(depths)}")

@@ -25,11 +25,6 @@ class JudgedFolder:
     qrels: Path | None
     pairs: Path | None = None  # a file of labelled pairs: queries and judgements in one
 
-    @property
-    def files(self) -> list[Path]:
-        """All that is read but the passages."""
-        return [path for path in (self.queries, self.qrels, self.pairs) if path]
-
     def read(self) -> tuple[dict[str, str] | None, Qrels | None]:
         """Queries and judgements; None where there are none.
 

@@ -116,6 +116,17 @@ def test_queries_in_other_languages_are_asked_where_a_model_speaks_them(
     assert all(row["queries"] == study["dataset"]["queries"] for row in rows)
 
 
+def test_a_change_anywhere_in_the_folder_is_measured_anew(tmp_path, capsys):
+    shutil.copytree(SYMMETRIC, tmp_path / "questions")
+    output = tmp_path / "questions" / "evaluation"  # its own files are no change
+    again = ["--dataset", tmp_path / "questions", *CHEAP, "--no-robustness", "-o", output]
+    assert script(capsys, *again)[0] == 0
+    assert "kept from before" in script(capsys, *again)[2]
+    qrels = tmp_path / "questions" / "qrels" / "dev.tsv"
+    qrels.write_text("\n".join(qrels.read_text().splitlines()[:-1]) + "\n")
+    assert "kept from before" not in script(capsys, *again)[2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -23,6 +23,7 @@ import numpy as np
 
 from shortlist.errors import ExportError
 from shortlist.models.batches import FloatArray, Int64Array
+from shortlist.models.first_token import read_first_token_only
 from shortlist.models.loading import ModelFolder, cache_folder
 from shortlist.models.quantise import (
     LARGEST_WEIGHT,
@@ -38,8 +39,8 @@ log = logging.getLogger(__name__)
 
 Precision = Literal["float32", "int8"]
 
-EXPORT_FORMAT = 1
-QUANTISED_FORMAT = 1
+EXPORT_FORMAT = 2
+QUANTISED_FORMAT = 2
 LARGEST_DIFFERENCE = 1e-4  # between torch and ONNX Runtime, both float32, in any component
 
 
@@ -196,7 +197,28 @@ def _export(name: str, home: Path, build: Callable[[], TorchModel]) -> None:
             "run it with device='torch-cpu'"
         ) from error
     draft = ExportedModel(path=path, inputs=model.inputs, width=0, size=path.stat().st_size)
-    _finish(replace(draft, width=_verify(name, draft, model)))
+    _finish(_reading_first_token(draft, name, model) or _verified(draft, name, model))
+
+
+def _reading_first_token(
+    draft: ExportedModel, name: str, model: TorchModel
+) -> ExportedModel | None:
+    """The same model without the work for tokens that its output does not read, where it can be."""
+    import onnx
+
+    graph = onnx.load(str(draft.path))
+    if not read_first_token_only(graph):
+        return None
+    shorter = draft.path.with_name("first_token.onnx")
+    try:
+        onnx.save(graph, str(shorter))
+        verified = _verified(replace(draft, path=shorter), name, model)
+    except Exception as error:  # it differs, or onnxruntime fails in one of many ways
+        log.info("%s is run with the work for every token: %s", name, error)
+        shorter.unlink(missing_ok=True)
+        return None
+    shorter.replace(draft.path)
+    return replace(verified, path=draft.path)
 
 
 def _quantise(name: str, full: ExportedModel, home: Path, quality: Quality) -> None:
@@ -222,9 +244,13 @@ def _finish(model: ExportedModel) -> None:
         os.fsync(file.fileno())
 
 
-def _verify(name: str, exported_model: ExportedModel, model: TorchModel) -> int:
-    """Run both on the same padded batches of real sentences; return the width of the output."""
-    run, run_torch = runner(exported_model), torch_runner(model)
+def _verified(draft: ExportedModel, name: str, model: TorchModel) -> ExportedModel:
+    """Run both on the same padded batches of real sentences; the width of the output is known then.
+
+    Raises:
+        ExportError: they differ.
+    """
+    run, run_torch = runner(draft), torch_runner(model)
     width = 0
     for arrays in model.examples:
         got, expected = run(arrays), run_torch(arrays)
@@ -236,7 +262,7 @@ def _verify(name: str, exported_model: ExportedModel, model: TorchModel) -> int:
                 f"{name}: the ONNX export differs from torch by {worst:.2g} (at most "
                 f"{accepted:.2g} is accepted); run it with device='torch-cpu'"
             )
-    return width
+    return replace(draft, width=width, size=draft.path.stat().st_size)
 
 
 def torch_runner(

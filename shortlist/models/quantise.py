@@ -3,7 +3,8 @@
 The weights of a `MatMul` become int8 with one scale for each output column; the activations become
 uint8 with one scale for each *row*, computed in the graph: what one token gives then depends on
 nothing else in its batch. Stock dynamic quantisation has one scale a batch, so that a text's
-embedding moves with the texts beside it.
+embedding moves with the texts beside it. What a GELU or a ReLU gave is hardly or never negative:
+nearly all of the steps go to its positive side.
 
 Kept in float32: the products of activations with activations in the attention, the layer norms,
 the embeddings' tables, and heads that see one row a text (`Gemm`).
@@ -11,6 +12,7 @@ the embeddings' tables, and heads that see one row a text (`Gemm`).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +22,14 @@ from numpy.typing import NDArray
 
 from shortlist.errors import ExportError
 from shortlist.models.batches import FloatArray
+from shortlist.models.graphs import least_values
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
 
-ZERO_POINT = 128  # of the uint8 activations
-STEPS = 127  # of an activation from zero to the largest of its row
+ZERO_POINT = 128  # of uint8 activations that may be as negative as positive
+ZERO_POINT_GELU = 16
+LARGEST_INTEGER = 255
 LARGEST_WEIGHT = 127
 # Where two products are summed in 16 bits, as in AVX2's vpmaddubsw: 2 * 255 * 63 < 2**15.
 LARGEST_WEIGHT_SATURATING = 63
@@ -50,7 +54,7 @@ def quantise(source: Path, target: Path, *, largest_weight: int = LARGEST_WEIGHT
     weights = _constant_weights(graph)
     if not weights:
         raise ExportError(f"{source} has no product with constant weights; run it in float32")
-    rewriting = _Rewriting(weights, largest_weight)
+    rewriting = _Rewriting(weights, least_values(graph), largest_weight)
     for node in graph.node:
         rewriting.take(node)
     kept = [tensor for tensor in graph.initializer if tensor.name not in rewriting.replaced]
@@ -83,48 +87,69 @@ def _constant_weights(graph: GraphProto) -> dict[str, FloatArray]:
     }
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Names of an activation's uint8 rows, of what they are scaled by, and of their constants."""
+
+    integers: str
+    maxima: str
+    step: str
+    zero_point: str
+
+
 class _Rewriting:
     """The new nodes and tensors of a graph, as its old nodes are taken one after the other."""
 
-    def __init__(self, weights: dict[str, FloatArray], largest_weight: int) -> None:
+    def __init__(
+        self, weights: dict[str, FloatArray], least: dict[str, float], largest_weight: int
+    ) -> None:
         self.nodes: list[NodeProto] = []
         self.tensors: list[Any] = []
         self._weights = weights
         self._largest_weight = largest_weight
-        self._rows: dict[str, tuple[str, str]] = {}  # activation -> its integers, its maxima
+        self._least = least
+        self._rows: dict[str, _Rows] = {}
         self.replaced: set[str] = set()
-        self._scale = self._constant("int8/step", np.array(1 / STEPS, np.float32))
-        self._zero = self._constant("int8/zero_point", np.array(ZERO_POINT, np.uint8))
-        self._smallest = self._constant("int8/smallest", np.array(SMALLEST_MAXIMUM, np.float32))
 
     def take(self, node: NodeProto) -> None:
         """Keep a node as it is, or replace a product with constant weights."""
         if node.op_type != "MatMul" or node.input[1] not in self._weights:
             self.nodes.append(node)
             return
-        integers, maxima = self._quantised_rows(node.input[0])
+        rows = self._quantised_rows(node.input[0])
         weight, scales, zeros = self._quantised_weight(node.input[1])
         product = node.output[0] + "/int8"
         self._add(
             "MatMulIntegerToFloat",
-            [integers, weight, self._scale, scales, self._zero, zeros],
+            [rows.integers, weight, rows.step, scales, rows.zero_point, zeros],
             product,
             domain="com.microsoft",
         )
-        self._add("Mul", [product, maxima], node.output[0])
+        self._add("Mul", [product, rows.maxima], node.output[0])
 
-    def _quantised_rows(self, activation: str) -> tuple[str, str]:
-        """Names of an activation's uint8 rows and of their maxima, made once for all its uses."""
-        if activation not in self._rows:
-            size, maxima, unit, integers = (
-                f"{activation}/{part}" for part in ("size", "maxima", "unit", "uint8")
-            )
+    def _quantised_rows(self, activation: str) -> _Rows:
+        """An activation's uint8 rows, made once for all its uses."""
+        if activation in self._rows:
+            return self._rows[activation]
+        least = self._least.get(activation)
+        zero_point = ZERO_POINT if least is None else ZERO_POINT_GELU if least < 0 else 0
+        steps = LARGEST_INTEGER - zero_point  # from zero to the largest of its row
+        size, maxima, unit, integers = (
+            f"{activation}/{part}" for part in ("size", "maxima", "unit", "uint8")
+        )
+        if least is None:
             self._add("Abs", [activation], size)
-            self._add("ReduceMax", [size], maxima + "/raw", axes=[-1], keepdims=1)
-            self._add("Max", [maxima + "/raw", self._smallest], maxima)
-            self._add("Div", [activation, maxima], unit)
-            self._add("QuantizeLinear", [unit, self._scale, self._zero], integers)
-            self._rows[activation] = integers, maxima
+        # the least value must not fall below the integer 0; a row of zeros is divided as well
+        smallest = max(SMALLEST_MAXIMUM, -(least or 0) * steps / max(zero_point, 1))
+        floor = self._constant(f"{activation}/smallest", np.array(smallest, np.float32))
+        whole = activation if least is not None else size
+        self._add("ReduceMax", [whole], maxima + "/raw", axes=[-1], keepdims=1)
+        self._add("Max", [maxima + "/raw", floor], maxima)
+        self._add("Div", [activation, maxima], unit)
+        step = self._constant(f"{activation}/step", np.array(1 / steps, np.float32))
+        zero = self._constant(f"{activation}/zero_point", np.array(zero_point, np.uint8))
+        self._add("QuantizeLinear", [unit, step, zero], integers)
+        self._rows[activation] = _Rows(integers, maxima, step, zero)
         return self._rows[activation]
 
     def _quantised_weight(self, name: str) -> tuple[str, str, str]:

@@ -1,0 +1,226 @@
+"""What int8 costs: the same questions answered in both precisions, all dev questions of the data.
+
+    python benchmarks/precision.py embed                     # a quarter of an hour of two cores
+    python benchmarks/precision.py score --out work/precision    # hours; resumable, in random order
+    python benchmarks/precision.py table --out work/precision    # seconds
+
+`embed`: nDCG@10 of retrieval alone, passages and queries both in int8, against both in float32.
+`score`: every dev question's first 30 candidates (by float32 embeddings) scored by the
+cross-encoder in both precisions; a question whose candidates hold nothing relevant counts as zero
+in both without being scored. Questions are taken in a seeded random order over all sets, so that
+what is there at any moment is a random sample. `table`: MRR@10 and nDCG@10 of the fused order and
+of the logits' own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from encode import SHARED, machine
+from two_stages import passages_of
+
+from shortlist import BiEncoder, CrossEncoder
+from shortlist.data.qrels import read_qrels
+from shortlist.data.queries import read_queries
+from shortlist.evaluation.metrics import has_relevant, score
+from shortlist.evaluation.significance import paired_bootstrap
+from shortlist.models.presets import MINILM, OUR_CROSS_ENCODER, PRESETS, Fusion
+from shortlist.models.remembered import RememberedScores
+from shortlist.pipeline.pipeline import RetrieveRerankPipeline
+from shortlist.pipeline.systems import first_stages
+from shortlist.pipeline.topk import exact_top_k
+
+ASYMMETRIC = [
+    "squad",
+    "squadshifts_new_wiki",
+    "squadshifts_reddit",
+    "squadshifts_amazon_reviews",
+    "medquad",
+    "msmarco",
+]
+SYMMETRIC = ["quora", "publications"]
+PRECISIONS = ("float32", "int8")
+DEPTH = 30
+AT_ONCE = 32  # questions between two writes
+OWN = {"quora"}  # the query is in the collection
+
+
+@dataclass(frozen=True)
+class Questions:
+    """A set with its index in float32, and its dev questions."""
+
+    name: str
+    searcher: RetrieveRerankPipeline
+    texts: dict[str, str]
+    qrels: dict[str, dict[str, int]]
+
+
+def questions_of(args: argparse.Namespace, name: str, split: str = "dev") -> Questions:
+    folder = args.data / name
+    (stage,) = first_stages(passages_of(folder), args.work, ["minilm"], progress=None)
+    assert isinstance(stage.searcher, RetrieveRerankPipeline)
+    qrels = read_qrels(folder / "qrels" / f"{split}.tsv")
+    judged = {query: grades for query, grades in qrels.items() if has_relevant(grades)}
+    texts = read_queries(folder / "queries.jsonl")
+    return Questions(name, stage.searcher, {q: texts[q] for q in judged}, judged)
+
+
+def embed(args: argparse.Namespace) -> None:
+    models = {p: BiEncoder.load(MINILM, device="cpu", precision=p) for p in PRECISIONS}
+    print(f"{MINILM}: {machine()}; retrieval alone, all dev questions\n")
+    print("| set | questions | float32 nDCG@10 | int8 nDCG@10 | change (95 %) |")
+    print("|---|---|---|---|---|", flush=True)
+    pairs = []
+    for name in args.sets or [*ASYMMETRIC, *SYMMETRIC]:
+        questions = questions_of(args, name)
+        index = questions.searcher.index
+        passages = list(index.all_passages())
+        ids = list(questions.texts)
+        values = []
+        for precision, model in models.items():
+            vectors = (
+                index.embeddings
+                if precision == "float32"
+                else [model.encode_passages([passage.model_text for passage in passages])]
+            )
+            queries = model.encode_queries([questions.texts[i] for i in ids])
+            _, rows = exact_top_k(queries, vectors, 11)
+            run = {
+                query: [
+                    passages[row].id
+                    for row in found
+                    if name not in OWN or passages[row].id != query
+                ][:10]
+                for query, found in zip(ids, rows, strict=True)
+            }
+            values.append(by_question(run, questions.qrels, "nDCG@10"))
+        pairs.append(values)
+        line(name, *values)
+    line("all questions", *np.concatenate(pairs, axis=1))
+    means = np.array([[part.mean() for part in values] for values in pairs])
+    print(f"\nmean of the sets: {means[:, 0].mean():.4f} -> {means[:, 1].mean():.4f}")
+
+
+def by_question(run: dict[str, list[str]], qrels: dict, measure: str) -> np.ndarray:
+    values = score(run, qrels, [measure]).per_query[measure]
+    return np.array([values[query] for query in sorted(run)])
+
+
+def line(name: str, before: np.ndarray, after: np.ndarray) -> None:
+    change = paired_bootstrap(before, after)
+    print(
+        f"| {name} | {len(before):,} | {before.mean():.4f} | {after.mean():.4f} | "
+        f"{change.relative:+.2%} ({change.relative_low:+.2%} to {change.relative_high:+.2%}) |",
+        flush=True,
+    )
+
+
+def score_all(args: argparse.Namespace) -> None:
+    args.out.mkdir(parents=True, exist_ok=True)
+    sets = {name: questions_of(args, name) for name in args.sets or ASYMMETRIC}
+    scorers = {
+        p: RememberedScores(
+            CrossEncoder.load(OUR_CROSS_ENCODER, device="cpu", precision=p), args.work
+        )
+        for p in args.precisions
+    }
+    target = args.out / f"depth{args.depth}-{'-'.join(args.precisions)}.jsonl"
+    done = {(row["set"], row["query"]) for row in rows_of(target)}
+    everything = [(name, query) for name, questions in sets.items() for query in questions.texts]
+    order = np.random.default_rng(0).permutation(len(everything))[: args.limit]
+    waiting = [everything[i] for i in order if everything[i] not in done]
+    print(f"{len(done)} done, {len(waiting)} waiting", flush=True)
+    for start in range(0, len(waiting), AT_ONCE):
+        made = list(scored(sets, waiting[start : start + AT_ONCE], scorers, args.depth))
+        with target.open("a") as file:
+            file.writelines(json.dumps(row) + "\n" for row in made)
+        print(len(done) + start + len(made), flush=True)
+
+
+def scored(
+    sets: dict[str, Questions],
+    wanted: list[tuple[str, str]],
+    scorers: dict[str, RememberedScores],
+    depth: int,
+) -> Iterator[dict]:
+    rows, pairs = [], []
+    for name, query in wanted:
+        questions = sets[name]
+        text = questions.texts[query]
+        hits = questions.searcher.search(text, top_k=depth, rerank=False)
+        row = {"set": name, "query": query}
+        if any(questions.qrels[query].get(hit.id, 0) > 0 for hit in hits):
+            row |= {"ids": [h.id for h in hits], "cosines": [h.retrieval_score for h in hits]}
+            pairs += [(text, f"{hit.title} {hit.text}" if hit.title else hit.text) for hit in hits]
+        rows.append(row)
+    logits = {p: scorer.score(pairs).tolist() for p, scorer in scorers.items()}
+    taken = 0
+    for row in rows:
+        count = len(row.get("ids", []))
+        yield row | {p: values[taken : taken + count] for p, values in logits.items()}
+        taken += count
+
+
+def rows_of(file: Path) -> list[dict]:
+    return [json.loads(text) for text in file.read_text().splitlines()] if file.exists() else []
+
+
+def table(args: argparse.Namespace) -> None:
+    rows = rows_of(args.out / f"depth{args.depth}-{'-'.join(PRECISIONS)}.jsonl")
+    print(f"{OUR_CROSS_ENCODER}: depth {args.depth}, {len(rows):,} dev questions\n")
+    print("| set | questions | order by | measure | float32 | int8 | change (95 %) |")
+    print("|---|---|---|---|---|---|---|")
+    names = list(dict.fromkeys(row["set"] for row in rows))
+    qrels = {name: read_qrels(args.data / name / "qrels" / "dev.tsv") for name in names}
+    for label, rule in (("fused", PRESETS["minilm"].fusion), ("logit", Fusion())):
+        for measure in ("MRR@10", "nDCG@10"):
+            parts = []
+            for name in names:
+                own = [row for row in rows if row["set"] == name]
+                judged = {row["query"]: qrels[name][row["query"]] for row in own}
+                parts.append(
+                    [
+                        by_question({r["query"]: ranked(r, rule, p) for r in own}, judged, measure)
+                        for p in PRECISIONS
+                    ]
+                )
+                line(f"{name} | {label} | {measure}", *parts[-1])
+            line(f"all questions | {label} | {measure}", *np.concatenate(parts, axis=1))
+
+
+def ranked(row: dict, rule: Fusion, precision: str) -> list[str]:
+    """The ids of a question's candidates in the order of the rule."""
+    if "ids" not in row:
+        return ["nothing relevant was found"]
+    scores = [
+        rule.score(logit, cosine, rank)
+        for rank, (logit, cosine) in enumerate(zip(row[precision], row["cosines"], strict=True), 1)
+    ]
+    return [row["ids"][i] for i in np.argsort(-np.array(scores), kind="stable")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    embedding, scoring, showing = (verbs.add_parser(v) for v in ("embed", "score", "table"))
+    for parsing in (embedding, scoring):
+        parsing.add_argument("--sets", nargs="*")
+        parsing.add_argument("--work", type=Path, default=Path("work/systems"))
+    for parsing in verbs.choices.values():
+        parsing.add_argument("--data", type=Path, default=SHARED)
+    for parsing in (scoring, showing):
+        parsing.add_argument("--depth", type=int, default=DEPTH)
+        parsing.add_argument("--out", type=Path, default=Path("work/precision"))
+    scoring.add_argument("--limit", type=int, help="of all sets together")
+    scoring.add_argument("--precisions", nargs="*", default=list(PRECISIONS))
+    args = parser.parse_args()
+    {"embed": embed, "score": score_all, "table": table}[args.verb](args)
+
+
+if __name__ == "__main__":
+    main()

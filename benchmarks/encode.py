@@ -22,7 +22,7 @@ import numpy as np
 from shortlist import BiEncoder
 from shortlist.models.loading import resolve
 from shortlist.models.onnx import cores, variant
-from shortlist.models.quantise import products_saturate
+from shortlist.models.saturation import products_saturate
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 LONG_TEXT = 1800  # characters, about 400 tokens

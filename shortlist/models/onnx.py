@@ -8,14 +8,11 @@ sentence-transformers; running needs numpy, tokenizers and onnxruntime.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,23 +21,25 @@ import numpy as np
 from shortlist.errors import ExportError
 from shortlist.models.batches import FloatArray, Int64Array
 from shortlist.models.first_token import read_first_token_only
-from shortlist.models.loading import ModelFolder, cache_folder
+from shortlist.models.graph_cache import ExportedModel, cached, finish, save
+from shortlist.models.loading import ModelFolder
 from shortlist.models.quantise import (
     LARGEST_WEIGHT,
     LARGEST_WEIGHT_SATURATING,
-    products_saturate,
     quantise,
 )
+from shortlist.models.saturation import products_saturate
 
 if TYPE_CHECKING:
     import torch
+    from onnx import ModelProto
 
 log = logging.getLogger(__name__)
 
 Precision = Literal["float32", "int8"]
 
-EXPORT_FORMAT = 2
-QUANTISED_FORMAT = 2
+EXPORT_FORMAT = 3
+QUANTISED_FORMAT = 3
 LARGEST_DIFFERENCE = 1e-4  # between torch and ONNX Runtime, both float32, in any component
 
 
@@ -62,16 +61,6 @@ class Quality:
     """(float32 outputs, int8 outputs), both `[n, width]` -> what is wrong; None where nothing."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExportedModel:
-    """What runs: the graph's file, and what must be known to feed it."""
-
-    path: Path
-    inputs: tuple[str, ...]
-    width: int  # columns of the output
-    size: int  # bytes of the graph's file; a torn copy is noticed by it
-
-
 def exported(folder: ModelFolder, build: Callable[[], TorchModel]) -> ExportedModel:
     """The ONNX graph of a model, exported on first use.
 
@@ -84,7 +73,7 @@ def exported(folder: ModelFolder, build: Callable[[], TorchModel]) -> ExportedMo
     """
     key = f"{folder.fingerprint}-float32-v{EXPORT_FORMAT}"
     doing = f"exporting {folder.name} to ONNX"
-    return _cached(folder.name, key, doing, lambda home: _export(folder.name, home, build))
+    return cached(folder.name, key, doing, lambda home: _export(folder.name, home, build))
 
 
 def exported_int8(
@@ -100,51 +89,13 @@ def exported_int8(
     def write(home: Path) -> None:
         _quantise(folder.name, exported(folder, build), home, quality)
 
-    return _cached(folder.name, key, f"quantising {folder.name}", write)
+    return cached(folder.name, key, f"quantising {folder.name}", write)
 
 
 def variant(precision: Precision) -> str:
     """What decides a number beside the weights: the precision, and the range of int8 weights."""
     seven_bits = precision == "int8" and products_saturate()
     return precision + ("-7bit" if seven_bits else "")
-
-
-def _cached(name: str, key: str, doing: str, write: Callable[[Path], None]) -> ExportedModel:
-    """What is in the cache under a key; `write` fills a draft folder where there is nothing whole.
-
-    Two processes may write at once: each fills a draft of its own, and the first rename wins. What
-    is there and cannot be read is damaged, and put aside.
-    """
-    home = cache_folder() / "onnx" / key
-    if (found := _read(home)) is not None:
-        return found
-    try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=home.parent))
-    except OSError as error:
-        raise ExportError(
-            f"no place to keep the exported model {name}: {error}; "
-            "name a writable folder in SHORTLIST_CACHE"
-        ) from error
-    try:
-        log.info("%s; this is done once", doing)
-        write(draft)
-        if home.exists() and (found := _read(home)) is not None:
-            return found
-        if home.exists():
-            home.rename(draft.with_name(draft.name + "-damaged"))
-        draft.rename(home)
-    except OSError as error:
-        if (found := _read(home)) is not None:
-            return found
-        raise ExportError(f"could not write the exported model to {home}: {error}") from error
-    finally:
-        for leftover in (draft, draft.with_name(draft.name + "-damaged")):
-            shutil.rmtree(leftover, ignore_errors=True)
-    found = _read(home)
-    if found is None:
-        raise ExportError(f"the exported model in {home} vanished; run the command again")
-    return found
 
 
 def loaded(build: Callable[[], TorchModel]) -> TorchModel:
@@ -155,26 +106,13 @@ def loaded(build: Callable[[], TorchModel]) -> TorchModel:
     return build()
 
 
-def _read(home: Path) -> ExportedModel | None:
-    """A finished export, or None where there is none or its file is not whole."""
-    try:
-        record = json.loads((home / "export.json").read_text(encoding="utf-8"))
-        path = home / "model.onnx"
-        if path.stat().st_size != record["size"]:
-            return None
-        return ExportedModel(
-            path=path, inputs=tuple(record["inputs"]), width=record["width"], size=record["size"]
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def _export(name: str, home: Path, build: Callable[[], TorchModel]) -> None:
-    """Write the graph as model.onnx, compare it with torch, and write export.json last."""
+    """Write the graph, and compare it with torch."""
     model = loaded(build)
+    import onnx
     import torch
 
-    path = home / "model.onnx"
+    exported_by_torch = home / "exported.onnx"
     example = tuple(torch.from_numpy(model.examples[0][key]) for key in model.inputs)
     try:
         with warnings.catch_warnings(), torch.no_grad():
@@ -183,7 +121,7 @@ def _export(name: str, home: Path, build: Callable[[], TorchModel]) -> None:
             torch.onnx.export(
                 model.module,
                 example,
-                str(path),
+                str(exported_by_torch),
                 input_names=list(model.inputs),
                 output_names=["output"],
                 dynamic_axes={key: {0: "batch", 1: "length"} for key in model.inputs}
@@ -191,65 +129,58 @@ def _export(name: str, home: Path, build: Callable[[], TorchModel]) -> None:
                 opset_version=17,
                 dynamo=False,
             )
+        graph = onnx.load(str(exported_by_torch))
     except Exception as error:  # torch raises dozens of kinds here
         raise ExportError(
             f"{name} cannot be exported to ONNX ({type(error).__name__}: {error}); "
             "run it with device='torch-cpu'"
         ) from error
-    draft = ExportedModel(path=path, inputs=model.inputs, width=0, size=path.stat().st_size)
-    _finish(_reading_first_token(draft, name, model) or _verified(draft, name, model))
+    finished = _reading_first_token(graph, home, name, model)
+    if finished is None:
+        graph = onnx.load(str(exported_by_torch))
+        finished = _verified(save(graph, home), name, model)
+    exported_by_torch.unlink()
+    finish(finished)
 
 
 def _reading_first_token(
-    draft: ExportedModel, name: str, model: TorchModel
+    graph: ModelProto, home: Path, name: str, model: TorchModel
 ) -> ExportedModel | None:
-    """The same model without the work for tokens that its output does not read, where it can be."""
-    import onnx
-
-    graph = onnx.load(str(draft.path))
+    """The model without the work for tokens that its output does not read; None if not possible."""
     if not read_first_token_only(graph):
         return None
-    shorter = draft.path.with_name("first_token.onnx")
+    path = save(graph, home)
     try:
-        onnx.save(graph, str(shorter))
-        verified = _verified(replace(draft, path=shorter), name, model)
+        return _verified(path, name, model)
     except Exception as error:  # it differs, or onnxruntime fails in one of many ways
         log.info("%s is run with the work for every token: %s", name, error)
-        shorter.unlink(missing_ok=True)
         return None
-    shorter.replace(draft.path)
-    return replace(verified, path=draft.path)
 
 
 def _quantise(name: str, full: ExportedModel, home: Path, quality: Quality) -> None:
-    """Write the int8 graph as model.onnx, compare it with float32, and write export.json last."""
-    path = home / "model.onnx"
+    """Write the int8 graph, and compare it with float32."""
+    import onnx
+
+    graph = onnx.load(str(full.path))
     largest = LARGEST_WEIGHT_SATURATING if products_saturate() else LARGEST_WEIGHT
-    quantise(full.path, path, largest_weight=largest)
-    draft = replace(full, path=path, size=path.stat().st_size)
+    quantise(graph, largest_weight=largest)
+    draft = replace(full, path=save(graph, home))
     batches = quality.batches()
     expected, got = (
         np.concatenate([run(arrays) for arrays in batches]) for run in (runner(full), runner(draft))
     )
     if fault := quality.fault(expected, got):
         raise ExportError(f"{name} loses too much in int8: {fault}; run it with float32")
-    _finish(draft)
+    finish(draft)
 
 
-def _finish(model: ExportedModel) -> None:
-    record = asdict(model) | {"path": model.path.name}
-    with model.path.with_name("export.json").open("w", encoding="utf-8") as file:
-        json.dump(record, file)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _verified(draft: ExportedModel, name: str, model: TorchModel) -> ExportedModel:
-    """Run both on the same padded batches of real sentences; the width of the output is known then.
+def _verified(path: Path, name: str, model: TorchModel) -> ExportedModel:
+    """A graph that gives what torch gives, on padded batches of real sentences.
 
     Raises:
         ExportError: they differ.
     """
+    draft = ExportedModel(path=path, inputs=model.inputs, width=0)
     run, run_torch = runner(draft), torch_runner(model)
     width = 0
     for arrays in model.examples:
@@ -262,7 +193,7 @@ def _verified(draft: ExportedModel, name: str, model: TorchModel) -> ExportedMod
                 f"{name}: the ONNX export differs from torch by {worst:.2g} (at most "
                 f"{accepted:.2g} is accepted); run it with device='torch-cpu'"
             )
-    return replace(draft, width=width, size=draft.path.stat().st_size)
+    return replace(draft, width=width)
 
 
 def torch_runner(

@@ -13,8 +13,6 @@ the embeddings' tables, and heads that see one row a text (`Gemm`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +23,7 @@ from shortlist.models.batches import FloatArray
 from shortlist.models.graphs import least_values
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto
+    from onnx import GraphProto, ModelProto, NodeProto
 
 ZERO_POINT = 128  # of uint8 activations that may be as negative as positive
 ZERO_POINT_GELU = 16
@@ -36,24 +34,22 @@ LARGEST_WEIGHT_SATURATING = 63
 SMALLEST_MAXIMUM = 1e-30  # a row of zeros is divided by this
 
 
-def quantise(source: Path, target: Path, *, largest_weight: int = LARGEST_WEIGHT) -> None:
-    """Write the int8 graph of a float32 one.
+def quantise(model: ModelProto, *, largest_weight: int = LARGEST_WEIGHT) -> None:
+    """Rewrite a float32 graph in place as its int8 graph.
 
     Args:
-        source: an ONNX file, opset 13 to 17.
-        target: the file to write.
+        model: opset 13 to 17.
         largest_weight: of the int8 weights: `LARGEST_WEIGHT`, or `LARGEST_WEIGHT_SATURATING`.
 
     Raises:
         ExportError: the graph has no product with constant weights.
     """
-    import onnx
+    from onnx import helper
 
-    model = onnx.load(str(source))
     graph = model.graph
     weights = _constant_weights(graph)
     if not weights:
-        raise ExportError(f"{source} has no product with constant weights; run it in float32")
+        raise ExportError("there is no product with constant weights to make int8; use float32")
     rewriting = _Rewriting(weights, least_values(graph), largest_weight)
     for node in graph.node:
         rewriting.take(node)
@@ -62,8 +58,7 @@ def quantise(source: Path, target: Path, *, largest_weight: int = LARGEST_WEIGHT
     graph.node.extend(rewriting.nodes)
     graph.initializer.extend([*kept, *rewriting.tensors])
     if not any(opset.domain == "com.microsoft" for opset in model.opset_import):
-        model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
-    onnx.save(model, str(target))
+        model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
 
 
 def quantised_columns(
@@ -173,36 +168,3 @@ class _Rewriting:
         from onnx import helper
 
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
-
-
-@cache
-def products_saturate() -> bool:
-    """Whether this CPU's product of uint8 and int8 is wrong for large numbers.
-
-    Without VNNI the sum of two products goes through 16 bits and is cut off there. It is tried out,
-    because which kernel onnxruntime takes depends on more than the flags of the CPU.
-    """
-    import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
-
-    weights = np.full((64, 32), LARGEST_WEIGHT, np.int8)
-    weights[:, ::2] *= -1
-    node = helper.make_node("MatMulInteger", ["rows", "weights"], ["products"])
-    graph = helper.make_graph(
-        [node],
-        "saturation",
-        [helper.make_tensor_value_info("rows", TensorProto.UINT8, [None, 64])],
-        [helper.make_tensor_value_info("products", TensorProto.INT32, [None, 32])],
-        [numpy_helper.from_array(weights, "weights")],
-    )
-    opset = helper.make_opsetid("", 13)
-    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    for count in (1, 32):  # a row alone has a kernel of its own
-        rows = np.full((count, 64), 255, np.uint8)
-        (products,) = session.run(None, {"rows": rows})
-        if not np.array_equal(products, rows.astype(np.int32) @ weights.astype(np.int32)):
-            return True
-    return False

@@ -18,7 +18,8 @@ from shortlist.errors import ExportError, UsageError
 from shortlist.models import onnx as light_path
 from shortlist.models.loading import resolve
 from shortlist.models.presets import OUR_CROSS_ENCODER, OUR_STATIC_BI_ENCODER
-from shortlist.models.quantise import products_saturate, quantise, quantised_columns
+from shortlist.models.quantise import quantise, quantised_columns
+from shortlist.models.saturation import GRAPH, products_saturate
 from shortlist.models.verification import QUESTIONS_AND_ANSWERS
 
 MINILM = "all-MiniLM-L6-v2"
@@ -41,7 +42,7 @@ def int8_cross_encoder(exports):
     return CrossEncoder.load(OUR_CROSS_ENCODER, precision="int8")
 
 
-def graph_of(weights, path):
+def graph_of(weights):
     """Rows times each of the weight matrices, [k, n], as a float32 graph of one input."""
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["x", f"w{n}"], [f"y{n}"]) for n in range(len(weights))],
@@ -54,11 +55,13 @@ def graph_of(weights, path):
         [numpy_helper.from_array(w, f"w{n}") for n, w in enumerate(weights)],
     )
     opset = helper.make_opsetid("", 17)
-    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), str(path))
+    return helper.make_model(graph, opset_imports=[opset], ir_version=8)
 
 
-def run(path, x):
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+def run(model, x):
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     return session.run(None, {"x": x})
 
 
@@ -73,7 +76,7 @@ def integer_product(x, weight, largest):
 
 
 @pytest.mark.parametrize("largest", LARGEST)
-def test_a_product_is_that_of_integer_arithmetic(largest, tmp_path):
+def test_a_product_is_that_of_integer_arithmetic(largest):
     if largest == 127 and products_saturate():
         pytest.skip("this CPU needs the 7-bit weights")
     rng = np.random.default_rng(0)
@@ -82,9 +85,9 @@ def test_a_product_is_that_of_integer_arithmetic(largest, tmp_path):
     magnitudes = 10.0 ** rng.integers(-6, 7, size=(3, 7, 1))
     x = (rng.normal(size=(3, 7, 64)) * magnitudes).astype("f4")
     x[1, 2] = 0
-    graph_of(weights, tmp_path / "float32.onnx")
-    quantise(tmp_path / "float32.onnx", tmp_path / "int8.onnx", largest_weight=largest)
-    for got, weight in zip(run(tmp_path / "int8.onnx", x), weights, strict=True):
+    model = graph_of(weights)
+    quantise(model, largest_weight=largest)
+    for got, weight in zip(run(model, x), weights, strict=True):
         expected = integer_product(x, weight, largest)
         size = np.abs(x).max(-1, keepdims=True)
         assert np.isclose(got, expected, rtol=1e-5, atol=1e-5 * size).mean() > 0.99
@@ -95,11 +98,10 @@ def test_a_product_is_that_of_integer_arithmetic(largest, tmp_path):
         assert np.linalg.norm(got - exact) < 0.03 * np.linalg.norm(exact)
 
 
-def test_a_row_is_quantised_once_for_all_that_read_it(tmp_path):
-    weights = [np.eye(8, dtype="f4")] * 3
-    graph_of(weights, tmp_path / "float32.onnx")
-    quantise(tmp_path / "float32.onnx", tmp_path / "int8.onnx")
-    kinds = [node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node]
+def test_a_row_is_quantised_once_for_all_that_read_it():
+    model = graph_of([np.eye(8, dtype="f4")] * 3)
+    quantise(model)
+    kinds = [node.op_type for node in model.graph.node]
     assert kinds.count("QuantizeLinear") == 1
     assert kinds.count("MatMulIntegerToFloat") == 3
     assert "MatMul" not in kinds
@@ -113,13 +115,69 @@ def test_seven_bit_weights_cannot_overflow_sixteen_bits():
     assert (np.abs(integers).max(axis=0) == 63).all()
 
 
-def test_a_graph_without_constant_weights_is_refused(tmp_path):
-    graph_of([np.eye(4, dtype="f4")], tmp_path / "float32.onnx")
-    model = onnx.load(tmp_path / "float32.onnx")
+@pytest.mark.parametrize("activation", ["Relu", "Gelu"])
+def test_activations_that_are_hardly_negative_get_finer_steps(activation):
+    """Against the exact product, with and without the knowledge of what they are never below."""
+    rng = np.random.default_rng(0)
+    weight = rng.integers(-127, 128, size=(64, 32)).astype("f4")
+    weight[0] = 127  # as integers without an error: what is left is that of the activations
+    x = rng.normal(size=(5, 9, 64)).astype("f4") * 3
+    x[0, 0], x[0, 1] = 0, -5  # of a row without anything positive, too
+    model = graph_of([weight])
+    torch = pytest.importorskip("torch")
+    kind = {"Relu": torch.nn.ReLU(), "Gelu": torch.nn.GELU()}[activation]
+    acted = kind(torch.from_numpy(x)).numpy()
+    if activation == "Relu":
+        model.graph.node.insert(0, helper.make_node("Relu", ["x"], ["acted"]))
+    else:
+        for number, (name, *inputs) in enumerate(
+            [
+                ("Div", "x", "root", "divided"),
+                ("Erf", "divided", "erf"),
+                ("Add", "erf", "one", "added"),
+                ("Mul", "x", "added", "product"),
+                ("Mul", "product", "half", "acted"),
+            ]
+        ):
+            model.graph.node.insert(number, helper.make_node(name, inputs[:-1], inputs[-1:]))
+        for name, value in (("root", 2**0.5), ("one", 1.0), ("half", 0.5)):
+            model.graph.initializer.append(numpy_helper.from_array(np.array(value, "f4"), name))
+    model.graph.node[-1].input[0] = "acted"
+    quantise(model)
+    (got,) = run(model, x)
+    plain = graph_of([weight])
+    quantise(plain)
+    (coarse,) = run(plain, acted)
+    exact = acted @ weight
+    assert np.linalg.norm(got - exact) < 0.7 * np.linalg.norm(coarse - exact)
+    assert np.abs(got[0, :2] - exact[0, :2]).max() < 10  # of sums of 64 products with up to 127
+
+
+def test_a_graph_without_constant_weights_is_refused():
+    model = graph_of([np.eye(4, dtype="f4")])
     del model.graph.node[:]
-    onnx.save(model, str(tmp_path / "none.onnx"))
     with pytest.raises(ExportError, match="no product with constant weights"):
-        quantise(tmp_path / "none.onnx", tmp_path / "int8.onnx")
+        quantise(model)
+
+
+def test_the_product_that_is_tried_out_overflows_sixteen_bits():
+    """What the file holds; and what a kernel that saturates would make of it."""
+    model = onnx.load(GRAPH)
+    (weights,) = (numpy_helper.to_array(tensor) for tensor in model.graph.initializer)
+    assert [node.op_type for node in model.graph.node] == ["MatMulInteger"]
+    assert weights.dtype == np.int8
+    np.testing.assert_array_equal(weights, np.tile([-127, 127], (64, 16)))
+    pairs = 255 * (weights[::2].astype(int) + weights[1::2].astype(int))
+    assert (np.abs(pairs) > np.iinfo(np.int16).max).all()
+
+
+def test_trying_it_out_does_not_import_onnx():
+    code = (
+        "import sys; from shortlist.models.saturation import products_saturate as p; p(); "
+        "print('onnx' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"
 
 
 def test_int8_embeddings_are_near_those_of_float32(int8_bi_encoder, bi_encoder):
@@ -180,14 +238,15 @@ def test_a_torn_int8_graph_is_made_again(tmp_path, monkeypatch, exports):
     assert not list(tmp_path.rglob(".*"))
 
 
-def test_a_damaged_int8_graph_of_the_right_size_is_a_clear_error(tmp_path, monkeypatch, exports):
+@pytest.mark.parametrize("name", ["model.onnx", "weights.bin"])
+def test_a_damaged_int8_graph_of_the_right_size_is_made_again(name, tmp_path, monkeypatch, exports):
     monkeypatch.setenv("SHORTLIST_CACHE", str(tmp_path))
     _copy_float32(exports, tmp_path)
-    BiEncoder.load(MINILM, precision="int8")
-    (graph,) = tmp_path.rglob("*-int8*/model.onnx")
-    graph.write_bytes(b"\xff" * graph.stat().st_size)
-    with pytest.raises(ExportError, match="delete that folder and run again"):
-        BiEncoder.load(MINILM, precision="int8")
+    expected = BiEncoder.load(MINILM, precision="int8").encode_queries(["tea"])
+    (file,) = tmp_path.rglob(f"*-int8*/{name}")
+    file.write_bytes(b"\xff" * file.stat().st_size)
+    again = BiEncoder.load(MINILM, precision="int8").encode_queries(["tea"])
+    np.testing.assert_array_equal(again, expected)
 
 
 def test_two_processes_may_quantise_at_once(tmp_path, exports):

@@ -107,7 +107,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("work/systems"))
     parser.add_argument("--out", type=Path, default=Path("work/cold_start"))
     parser.add_argument("--no-reference", action="store_true")
+    parser.add_argument("--only-prepare", action="store_true")
     args = parser.parse_args()
+    if args.only_prepare:
+        prepare(args)
+        return
+    # in a process of its own: one that is started has the memory of its parent as its first peak
+    subprocess.run([sys.executable, *sys.argv, "--only-prepare"], check=True)
     folder = prepare(args)
     search = [
         str(Path(sys.executable).with_name("shortlist")),

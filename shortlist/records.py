@@ -66,6 +66,9 @@ class Hit:
     document_id: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
     folded: tuple[str, ...] = ()  # ids of the near-duplicates that this hit stands for
+    depth: int = 0  # candidates of the question that the cross-encoder rescored
+    window: tuple[int, int] | None = None  # of a long text: where it scored best, in characters
+    cut_tokens: int = 0  # of a very long text: tokens that the cross-encoder did not read
 
     @property
     def document(self) -> str:
@@ -76,7 +79,7 @@ class Hit:
         """The fields that `shortlist search --json` prints, in their documented order."""
         names = (
             "rank id title text score score_kind retrieval_rank retrieval_score rerank_score "
-            "relevance section document_id metadata folded"
+            "relevance section document_id metadata folded depth window cut_tokens"
         )
         fields = {name: getattr(self, name) for name in names.split()}
         return fields | {"metadata": dict(self.metadata), "folded": list(self.folded)}

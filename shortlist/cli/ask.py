@@ -8,22 +8,26 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from shortlist.cli.options import (
+    Adaptive,
     AsJson,
+    BudgetMs,
     CrossEncoderName,
-    Depth,
+    DepthOrNone,
     Device,
     IndexArgument,
     NoRerank,
     TopK,
 )
 from shortlist.cli.show import note, print_hits, print_json
-from shortlist.pipeline.pipeline import DEFAULT_DEPTH, DEFAULT_TOP_K, RetrieveRerankPipeline
+from shortlist.pipeline.pipeline import DEFAULT_TOP_K, RetrieveRerankPipeline
 
 
 def ask(
     index: IndexArgument,
     top_k: TopK = DEFAULT_TOP_K,
-    depth: Depth = DEFAULT_DEPTH,
+    depth: DepthOrNone = None,
+    adaptive: Adaptive = False,
+    budget_ms: BudgetMs = None,
     no_rerank: NoRerank = False,
     as_json: AsJson = False,
     cross_encoder: CrossEncoderName = None,
@@ -38,15 +42,30 @@ def ask(
     pipeline = RetrieveRerankPipeline.open(
         index, cross_encoder="none" if no_rerank else cross_encoder, device=device, progress=None
     )
-    converse(pipeline, top_k=top_k, depth=depth, as_json=as_json)
+    converse(
+        pipeline,
+        top_k=top_k,
+        depth=depth,
+        adaptive=adaptive,
+        budget_ms=budget_ms,
+        as_json=as_json,
+    )
 
 
 def converse(
-    pipeline: RetrieveRerankPipeline, *, top_k: int, depth: int, as_json: bool = False
+    pipeline: RetrieveRerankPipeline,
+    *,
+    top_k: int,
+    depth: int | None = None,
+    adaptive: bool = False,
+    budget_ms: float | None = None,
+    as_json: bool = False,
 ) -> None:
     """Answer questions until there are no more."""
     for question in questions():
-        hits = pipeline.search(question, top_k=top_k, depth=depth)
+        hits = pipeline.search(
+            question, top_k=top_k, depth=depth, adaptive=adaptive, budget_ms=budget_ms
+        )
         if as_json:
             print_json([hit.as_json() for hit in hits], indent=None)
         else:

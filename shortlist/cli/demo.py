@@ -22,11 +22,8 @@ from shortlist.errors import IndexFolderError, ModelError
 from shortlist.evaluation.evaluate import evaluate
 from shortlist.models.loading import cache_folder, sha256
 from shortlist.models.presets import DEFAULT_PRESET
-from shortlist.pipeline.pipeline import (
-    DEFAULT_DEPTH,
-    DEFAULT_TOP_K,
-    RetrieveRerankPipeline,
-)
+from shortlist.pipeline.pipeline import DEFAULT_TOP_K, RetrieveRerankPipeline
+from shortlist.pipeline.schedule import DEFAULT_DEPTH
 from shortlist.pipeline.stages import load_bi_encoder
 
 QUESTIONS_SHOWN = 5

@@ -32,7 +32,8 @@ from shortlist.evaluation.changed import changed_queries
 from shortlist.evaluation.evaluate import evaluate as evaluate_pipeline
 from shortlist.evaluation.metrics import DEFAULT_MEASURES, Measure, parse_measures
 from shortlist.evaluation.one_pass import evaluate_with_curve
-from shortlist.pipeline.pipeline import DEFAULT_DEPTH, RetrieveRerankPipeline
+from shortlist.pipeline.pipeline import RetrieveRerankPipeline
+from shortlist.pipeline.schedule import DEFAULT_DEPTH
 from shortlist.records import Qrels
 
 

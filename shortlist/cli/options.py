@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from shortlist.models.onnx import Precision
+from shortlist.pipeline.schedule import DEEPEST, DEFAULT_DEPTH
 
 IndexArgument = Annotated[Path, typer.Argument(metavar="INDEX", help="The index folder.")]
 SourceArgument = Annotated[
@@ -20,6 +21,22 @@ SourceArgument = Annotated[
 ]
 TopK = Annotated[int, typer.Option("-k", "--top-k", help="Passages to show.")]
 Depth = Annotated[int, typer.Option("--depth", help="Candidates that the cross-encoder rescores.")]
+DepthOrNone = Annotated[
+    int | None,
+    typer.Option(
+        "--depth",
+        help=f"Candidates that the cross-encoder rescores: {DEFAULT_DEPTH}; with --adaptive or "
+        f"--budget-ms the most of them: {DEEPEST}.",
+        show_default=False,
+    ),
+]
+Adaptive = Annotated[
+    bool, typer.Option("--adaptive", help="Rescore until no candidate can beat the best any more.")
+]
+BudgetMs = Annotated[
+    float | None,
+    typer.Option("--budget-ms", help="Milliseconds for an answer; the depth is what they allow."),
+]
 NoRerank = Annotated[bool, typer.Option("--no-rerank", help="The first stage alone.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[

@@ -11,9 +11,11 @@ import typer
 from tqdm import tqdm
 
 from shortlist.cli.options import (
+    Adaptive,
     AsJson,
+    BudgetMs,
     CrossEncoderName,
-    Depth,
+    DepthOrNone,
     Device,
     FoldDuplicates,
     GroupBy,
@@ -27,7 +29,7 @@ from shortlist.data.queries import read_queries
 from shortlist.data.runs import check_run_ids, write_run
 from shortlist.errors import UsageError
 from shortlist.pipeline.batch import run_scores, search_all
-from shortlist.pipeline.pipeline import DEFAULT_DEPTH, DEFAULT_TOP_K, RetrieveRerankPipeline
+from shortlist.pipeline.pipeline import DEFAULT_TOP_K, RetrieveRerankPipeline
 from shortlist.records import Hit
 
 RUN_TOP_K = 100  # of each query of a file
@@ -46,7 +48,9 @@ def search(
             help=f"Passages for each query: {DEFAULT_TOP_K}, or {RUN_TOP_K} in a run.",
         ),
     ] = None,
-    depth: Depth = DEFAULT_DEPTH,
+    depth: DepthOrNone = None,
+    adaptive: Adaptive = False,
+    budget_ms: BudgetMs = None,
     queries: Annotated[
         Path | None, typer.Option("--queries", help="Many queries: .jsonl, or .tsv with id, text.")
     ] = None,
@@ -89,6 +93,8 @@ def search(
             depth=depth,
             group_by=group_by,
             fold_duplicates=fold_duplicates,
+            adaptive=adaptive,
+            budget_ms=budget_ms,
         )
         if as_json:
             print_json([hit.as_json() for hit in hits])
@@ -108,6 +114,8 @@ def search(
             depth=depth,
             group_by=group_by,
             fold_duplicates=fold_duplicates,
+            adaptive=adaptive,
+            budget_ms=budget_ms,
             on_queries=bar.update,
         )
         if as_json:

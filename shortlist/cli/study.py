@@ -21,7 +21,7 @@ from shortlist.evaluation.study import counts_of, study_of
 from shortlist.evaluation.task_kind import TaskKind, disagreement, task_kind
 from shortlist.models.bi_encoder import BiEncoder
 from shortlist.models.presets import PRESETS
-from shortlist.pipeline.pipeline import DEFAULT_DEPTH
+from shortlist.pipeline.schedule import DEFAULT_DEPTH
 from shortlist.records import Passage, Qrels
 
 _TITLES_LEAK = 0.5  # of the queries are titles, from which titles are not indexed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from shortlist.models.onnx import (
 )
 from shortlist.models.tokens import ModelTokenizer
 from shortlist.models.verification import QUESTIONS_AND_ANSWERS, VERIFICATION_TEXTS
+from shortlist.models.windows import Reading, readings
+from shortlist.records import Passage
 
 # Of the standard deviation of the float32 logits. shortlist-cross-encoder-v1 is off by up to 0.19
 # and correlates to 0.9992; with 7-bit weights 0.23 and 0.9989.
@@ -33,8 +35,15 @@ LARGEST_ERROR_INT8 = 0.5
 LEAST_CORRELATION_INT8 = 0.995
 
 
+Windows: TypeAlias = Callable[[str, Sequence[Passage]], list[Reading | None]]
+
+
 class Scorer(Protocol):
-    """What a pipeline asks of its second stage; `CrossEncoder` is one."""
+    """What a pipeline asks of its second stage; `CrossEncoder` is one.
+
+    A scorer may have a method `windows` as well, as `CrossEncoder` does: long passages are then
+    scored in the windows that it names, and otherwise handed over whole.
+    """
 
     name: str
     fingerprint: str
@@ -45,6 +54,9 @@ class Scorer(Protocol):
         on_batch: Callable[[int], object] | None = None,
     ) -> FloatArray:
         """Logits of (query, passage) pairs, float32 `[n]`."""
+
+
+PAIRS_AT_ONCE = 4096  # tokenised together: some 40 MB
 
 
 class CrossEncoder:
@@ -108,16 +120,25 @@ class CrossEncoder:
         the model was trained to make them so.
         """
         options = {"tokens_per_batch": self._tokens_per_batch} if self._tokens_per_batch else {}
-        logits = run_batches(
-            self._run,
-            self._tokenizer.encode_pairs(pairs),
-            width=1,
-            pad_id=self._tokenizer.pad_id,
-            workers=self._workers,
-            on_batch=on_batch,
-            **options,
-        )
-        return logits[:, 0]
+        logits = np.empty(len(pairs), dtype=np.float32)
+        # of similar lengths, so that no batch is padded more for being cut into blocks
+        order = np.argsort([len(query) + len(text) for query, text in pairs], kind="stable")
+        for start in range(0, len(pairs), PAIRS_AT_ONCE):
+            block = order[start : start + PAIRS_AT_ONCE]
+            logits[block] = run_batches(
+                self._run,
+                self._tokenizer.encode_pairs([pairs[number] for number in block]),
+                width=1,
+                pad_id=self._tokenizer.pad_id,
+                workers=self._workers,
+                on_batch=on_batch,
+                **options,
+            )[:, 0]
+        return logits
+
+    def windows(self, query: str, passages: Sequence[Passage]) -> list[Reading | None]:
+        """How each passage is read beside that query; None for one that fits whole."""
+        return readings(self._tokenizer, query, passages)
 
     def _quality(self) -> Quality:
         def batches() -> list[dict[str, Int64Array]]:
@@ -136,6 +157,12 @@ class CrossEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens in each text alone, special tokens included, nothing cut."""
         return self._tokenizer.count(texts)
+
+
+def windows_of(scorer: Scorer, query: str, passages: Sequence[Passage]) -> list[Reading | None]:
+    """How a scorer reads each passage; one that knows nothing of windows reads them whole."""
+    windows: Windows | None = getattr(scorer, "windows", None)
+    return windows(query, passages) if windows else [None] * len(passages)
 
 
 def require_one_logit(folder: ModelFolder) -> None:

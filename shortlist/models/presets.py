@@ -30,12 +30,16 @@ class Fusion:
     the logit, below it nearly nothing, so that where the cross-encoder has no idea of any passage
     the order of the bi-encoder stands. Nothing in it depends on the other candidates: a passage's
     score is the same at every depth.
+
+    `plausible` is no part of the score: an adaptive depth takes it for the highest logit that a
+    candidate may still have. None: that was not measured.
     """
 
     logit: float = 1.0
     retrieval: float = 0.0
     log_rank: float = 0.0
     floor: float | None = None
+    plausible: float | None = None
 
     @property
     def kind(self) -> str:
@@ -85,7 +89,7 @@ PRESETS: dict[str, Preset] = {
             cross_encoder=OUR_CROSS_ENCODER,
             note="the default; works offline, English",
             licence="Apache-2.0",
-            fusion=Fusion(logit=1.0, retrieval=15.0, floor=-4.0),
+            fusion=Fusion(logit=1.0, retrieval=15.0, floor=-4.0, plausible=7.0),
         ),
         Preset(
             name="minilm-symmetric",

@@ -16,7 +16,9 @@ import numpy as np
 
 from shortlist.errors import DataError
 from shortlist.models.batches import FloatArray
-from shortlist.models.cross_encoder import Scorer
+from shortlist.models.cross_encoder import Scorer, windows_of
+from shortlist.models.windows import Reading
+from shortlist.records import Passage
 
 PAIRS_AT_ONCE = 2048  # scored between two writes: about a minute of work on two cores
 
@@ -44,7 +46,7 @@ class RememberedScores:
     ) -> FloatArray:
         """Logits of (query, passage) pairs, float32 `[n]`, in the order given."""
         self._read_new()
-        keys = [_key(pair) for pair in pairs]
+        keys = [pair_key(pair) for pair in pairs]
         new = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in self._known}
         waiting = list(new.items())
         for start in range(0, len(waiting), PAIRS_AT_ONCE):
@@ -55,6 +57,10 @@ class RememberedScores:
             on_batch(len(pairs) - len(waiting))
         self.scored += len(waiting)
         return np.array([self._known[key] for key in keys], dtype=np.float32)
+
+    def windows(self, query: str, passages: Sequence[Passage]) -> list[Reading | None]:
+        """As the cross-encoder does; every window is a pair of its own here."""
+        return windows_of(self._scorer, query, passages)
 
     def _read_new(self) -> None:
         import pyarrow.parquet as parquet
@@ -87,7 +93,8 @@ class RememberedScores:
         self._read.add(name)
 
 
-def _key(pair: tuple[str, str]) -> bytes:
+def pair_key(pair: tuple[str, str]) -> bytes:
+    """16 bytes that stand for a (query, passage) pair."""
     digest = hashlib.blake2b(digest_size=16)
     for text in pair:
         encoded = text.encode("utf-8", "surrogatepass")

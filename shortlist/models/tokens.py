@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shortlist.errors import ModelError
@@ -25,22 +27,22 @@ class ModelTokenizer:
     """
 
     def __init__(self, folder: ModelFolder, max_tokens: int | None = None) -> None:
-        from tokenizers import Tokenizer
-
-        file = folder.path / "tokenizer.json"
-        try:
-            self._cutting: Tokenizer = Tokenizer.from_file(str(file))
-            self._whole: Tokenizer = Tokenizer.from_file(str(file))
-        except Exception as error:  # tokenizers raises bare Exceptions
-            raise ModelError(f"cannot read the tokenizer {file}: {error}") from error
+        self._file = folder.path / "tokenizer.json"
+        self._cutting = _tokenizer(self._file)
         settings = folder.read_json("sentence_bert_config.json")
         self._lower = bool(settings.get("do_lower_case", False))
         self.max_tokens = max_tokens or _max_tokens(folder)
         self.pad_id = _as_int(folder.read_json("config.json").get("pad_token_id")) or 0
         self._cutting.no_padding()
         self._cutting.enable_truncation(self.max_tokens, strategy="longest_first")
-        self._whole.no_padding()
-        self._whole.no_truncation()
+
+    @cached_property
+    def _whole(self) -> Tokenizer:
+        """The same without cutting, made when it is first needed: a short question never does."""
+        tokenizer = _tokenizer(self._file)
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer
 
     def encode(self, texts: Sequence[str]) -> list[Any]:
         """`tokenizers.Encoding` of each text, cut at `max_tokens`."""
@@ -72,6 +74,17 @@ class ModelTokenizer:
         """Tokens of a text that `encode` had to leave out, special tokens not counted."""
         return sum(part.special_tokens_mask.count(0) for part in encoding.overflowing)
 
+    @property
+    def pair_specials(self) -> int:
+        """Tokens that are put around the two texts of a pair."""
+        return int(self._cutting.num_special_tokens_to_add(True))
+
+    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """(start, end) in characters of each token of each whole text, without special tokens."""
+        cleaned = [self._clean(text) for text in texts]
+        made = self._whole.encode_batch(cleaned, add_special_tokens=False)
+        return [encoding.offsets for encoding in made]
+
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens in each whole text, special tokens included, nothing cut."""
         return [len(e.ids) for e in self._whole.encode_batch([self._clean(t) for t in texts])]
@@ -80,6 +93,15 @@ class ModelTokenizer:
         # A lone surrogate cannot be passed on as UTF-8: it becomes "?", as str.encode does.
         cleaned = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
         return cleaned.lower() if self._lower else cleaned
+
+
+def _tokenizer(file: Path) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises bare Exceptions
+        raise ModelError(f"cannot read the tokenizer {file}: {error}") from error
 
 
 def _max_tokens(folder: ModelFolder) -> int:

@@ -10,8 +10,9 @@ import numpy as np
 from shortlist.errors import DataError
 from shortlist.models.cross_encoder import Scorer
 from shortlist.models.presets import Fusion
+from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
-from shortlist.pipeline.rerank import Candidates, reranked
+from shortlist.pipeline.rerank import reranked
 from shortlist.records import Hit, Passage, Run
 
 QUERIES_AT_ONCE = 128
@@ -23,9 +24,11 @@ def search_all(
     queries: Mapping[str, str],
     *,
     top_k: int,
-    depth: int,
+    depth: int | None = None,
     group_by: str | None = None,
     fold_duplicates: bool = False,
+    adaptive: bool = False,
+    budget_ms: float | None = None,
     on_queries: Callable[[int], object] | None = None,
 ) -> Iterator[tuple[str, list[Hit]]]:
     """Yield the id and the hits of each query, in the order of the queries.
@@ -40,6 +43,8 @@ def search_all(
             depth=depth,
             group_by=group_by,
             fold_duplicates=fold_duplicates,
+            adaptive=adaptive,
+            budget_ms=budget_ms,
         )
         if on_queries:
             on_queries(len(ids))

@@ -24,8 +24,10 @@ from shortlist.errors import DataError, MissingExtraError, UsageError
 from shortlist.models.cross_encoder import Scorer
 from shortlist.models.loading import model_size
 from shortlist.models.presets import BM25_FUSION, OUR_CROSS_ENCODER, Fusion
-from shortlist.pipeline.pipeline import DEFAULT_DEPTH, DEFAULT_TOP_K, check_search
-from shortlist.pipeline.rerank import Candidates, reranked
+from shortlist.pipeline.candidates import Candidates
+from shortlist.pipeline.pipeline import DEFAULT_TOP_K, check_search
+from shortlist.pipeline.rerank import reranked
+from shortlist.pipeline.schedule import DEFAULT_DEPTH, Effort
 from shortlist.pipeline.timing import OnStage, timed
 from shortlist.pipeline.topk import FloatArray
 from shortlist.pipeline.writing import as_passages, progress_bar
@@ -134,7 +136,7 @@ class BM25Pipeline:
             UsageError: `top_k` or `depth` below 1, an empty query, or `rerank` without a
                 cross-encoder.
         """
-        check_search(queries, top_k, depth)
+        check_search(queries, top_k, Effort(depth))
         second = self.cross_encoder if rerank is not False else None
         if rerank and second is None:
             raise UsageError(

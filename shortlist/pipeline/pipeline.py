@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,13 @@ from shortlist.models.encoders import Encoder
 from shortlist.models.loading import model_size
 from shortlist.models.onnx import Precision
 from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for
+from shortlist.models.score_cache import CachedScores
+from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.distinct import Distinct, Selection
 from shortlist.pipeline.index import Index, IndexWriter
 from shortlist.pipeline.layout import Manifest
-from shortlist.pipeline.rerank import Candidates, reranked
+from shortlist.pipeline.rerank import reranked
+from shortlist.pipeline.schedule import DEFAULT_DEPTH, Effort, Pace
 from shortlist.pipeline.stages import (
     EncoderChoice,
     checked_second_stage,
@@ -35,7 +39,6 @@ from shortlist.pipeline.writing import Cuts, as_passages, encoded, progress_bar,
 from shortlist.records import Hit, Passage
 
 DEFAULT_TOP_K = 5
-DEFAULT_DEPTH = 30
 GROUP_BY = ("document",)
 _HITS_AT_ONCE = 256  # passages loaded at once where an answer needs more than the candidates
 
@@ -54,6 +57,7 @@ class RetrieveRerankPipeline:
         *,
         device: str = "auto",
         precision: Precision = "float32",
+        score_cache: int = 0,
         progress: bool | None = False,
     ) -> None:
         self.index = index
@@ -69,7 +73,9 @@ class RetrieveRerankPipeline:
         self._precision: Precision = precision
         self._progress = progress
         self._lock = Lock()
-        self._cross_encoder: Scorer | None = loaded
+        self._pace = Pace()
+        self._score_cache = score_cache
+        self._cross_encoder: Scorer | None = loaded and self._caching(loaded)
 
     @classmethod
     def build(
@@ -158,6 +164,7 @@ class RetrieveRerankPipeline:
         cross_encoder: str | Scorer | None = None,
         device: str = "auto",
         precision: Precision = "float32",
+        score_cache: int = 0,
         progress: bool | None = False,
     ) -> RetrieveRerankPipeline:
         """Open an index with the models that it was made with.
@@ -171,6 +178,8 @@ class RetrieveRerankPipeline:
             device: `auto`, `cpu`, `cuda`, ...; see `BiEncoder.load`.
             precision: of the queries and of the second stage: `float32` or `int8`, whatever the
                 passages were encoded in.
+            score_cache: keep so many of the last (query, passage) scores in memory, about 250
+                bytes each; 0 for none.
             progress: as in `build`.
 
         Raises:
@@ -185,7 +194,15 @@ class RetrieveRerankPipeline:
             if isinstance(cross_encoder, str | None)
             else cross_encoder
         )
-        return cls(index, encoder, second, device=device, precision=precision, progress=progress)
+        return cls(
+            index,
+            encoder,
+            second,
+            device=device,
+            precision=precision,
+            score_cache=score_cache,
+            progress=progress,
+        )
 
     def show_progress(self, progress: bool | None) -> None:
         """Show bars on stderr for what takes longer: yes, no, or (None) only on a terminal."""
@@ -206,10 +223,15 @@ class RetrieveRerankPipeline:
             )
         with self._lock:
             if self._cross_encoder is None:
-                self._cross_encoder = CrossEncoder.load(
-                    self.cross_encoder_name, device=self._device, precision=self._precision
+                self._cross_encoder = self._caching(
+                    CrossEncoder.load(
+                        self.cross_encoder_name, device=self._device, precision=self._precision
+                    )
                 )
             return self._cross_encoder
+
+    def _caching(self, scorer: Scorer) -> Scorer:
+        return CachedScores(scorer, self._score_cache) if self._score_cache else scorer
 
     @property
     def fusion(self) -> Fusion:
@@ -231,10 +253,12 @@ class RetrieveRerankPipeline:
         query: str,
         *,
         top_k: int = DEFAULT_TOP_K,
-        depth: int = DEFAULT_DEPTH,
+        depth: int | None = None,
         rerank: bool | None = None,
         group_by: str | None = None,
         fold_duplicates: bool = False,
+        adaptive: bool = False,
+        budget_ms: float | None = None,
     ) -> list[Hit]:
         """The `top_k` best passages for a query, best first; see `search_many`."""
         return self.search_many(
@@ -244,6 +268,8 @@ class RetrieveRerankPipeline:
             rerank=rerank,
             group_by=group_by,
             fold_duplicates=fold_duplicates,
+            adaptive=adaptive,
+            budget_ms=budget_ms,
         )[0]
 
     def search_many(
@@ -251,10 +277,12 @@ class RetrieveRerankPipeline:
         queries: Sequence[str],
         *,
         top_k: int = DEFAULT_TOP_K,
-        depth: int = DEFAULT_DEPTH,
+        depth: int | None = None,
         rerank: bool | None = None,
         group_by: str | None = None,
         fold_duplicates: bool = False,
+        adaptive: bool = False,
+        budget_ms: float | None = None,
         on_stage: OnStage | None = None,
     ) -> list[list[Hit]]:
         """The best passages for each of several queries.
@@ -262,29 +290,56 @@ class RetrieveRerankPipeline:
         Args:
             queries: texts; none may be empty.
             top_k: hits for each query, fewer only where the index has no more to show.
-            depth: candidates that the cross-encoder rescores.
+            depth: candidates that the cross-encoder rescores, by default 30; with `adaptive` or
+                `budget_ms` the most that it does, by default 100.
             rerank: whether to use the second stage; by default where there is one.
             group_by: "document" for the best passage of each document.
             fold_duplicates: show one of several passages with nearly the same words; it names the
                 others in `folded`.
+            adaptive: rescore only until no remaining candidate can plausibly enter the first ones.
+            budget_ms: milliseconds for each query, within which as many candidates are rescored
+                as this machine can; the queries are answered one after the other. Each hit says
+                how many there were in `depth`. Loading the models is not counted.
             on_stage: told what took how long, in seconds: "encode", "retrieve", "rerank".
 
         Raises:
-            UsageError: `top_k` or `depth` below 1, an empty query, an unknown `group_by`, or
-                `rerank` without a cross-encoder.
+            UsageError: `top_k` or `depth` below 1, an empty query, an unknown `group_by`, a budget
+                that is not above zero, or `rerank` without a cross-encoder.
         """
-        check_search(queries, top_k, depth)
+        effort = Effort(depth, adaptive, budget_ms)
+        check_search(queries, top_k, effort)
         if group_by not in (None, *GROUP_BY):
             raise UsageError(f"group_by must be 'document' or None, got {group_by!r}")
         second = self.has_reranker if rerank is None else rerank
+        if second and budget_ms is not None:
+            _ = self.cross_encoder  # loaded before the clock is started
         distinct = Distinct(documents=group_by == "document", texts=fold_duplicates)
-        wanted = max(top_k, depth) if second or distinct else top_k
+        together = [queries] if budget_ms is None else [[query] for query in queries]
+        return [
+            hits
+            for part in together
+            for hits in self._search(part, top_k, effort if second else None, distinct, on_stage)
+        ]
+
+    def _search(
+        self,
+        queries: Sequence[str],
+        top_k: int,
+        effort: Effort | None,
+        distinct: Distinct,
+        on_stage: OnStage | None,
+    ) -> list[list[Hit]]:
+        """Search with that effort in the second stage, or with the first alone."""
+        started = time.perf_counter()
+        wanted = max(top_k, effort.deepest if effort else DEFAULT_DEPTH if distinct else top_k)
         with timed("encode", on_stage):
             embeddings = self._encode(queries)
         with timed("retrieve", on_stage):
             found = self._retrieve(queries, embeddings, wanted)
-        with timed("rerank" if second else "", on_stage):
-            answers = self._second_stage(found, depth) if second else self._first_stage(found)
+        with timed("rerank" if effort else "", on_stage):
+            answers = (
+                self._second_stage(found, effort, started) if effort else self._first_stage(found)
+            )
         if not distinct:
             return [hits[:top_k] for hits in answers]
         return [
@@ -315,14 +370,16 @@ class RetrieveRerankPipeline:
     def _first_stage(self, found: Sequence[Candidates]) -> list[list[Hit]]:
         return [candidates.hits(self.bi_encoder.metric) for candidates in found]
 
-    def _second_stage(self, found: Sequence[Candidates], depth: int) -> list[list[Hit]]:
-        pairs = sum(min(depth, len(candidates.passages)) for candidates in found)
+    def _second_stage(
+        self, found: Sequence[Candidates], effort: Effort, started: float
+    ) -> list[list[Hit]]:
+        pairs = sum(min(effort.deepest, len(candidates.passages)) for candidates in found)
         with self._bar("reranking", pairs, "pairs") as bar:
             return reranked(
                 self.cross_encoder,
                 self.fusion,
                 found,
-                depth=depth,
+                depth=effort.plan(self.fusion, self._pace, started),
                 metric=self.bi_encoder.metric,
                 on_batch=bar.update,
             )
@@ -349,17 +406,18 @@ class RetrieveRerankPipeline:
         return progress_bar(what, total, unit, self._progress)
 
 
-def check_search(queries: Sequence[str], top_k: int, depth: int) -> None:
+def check_search(queries: Sequence[str], top_k: int, effort: Effort) -> None:
     """Refuse what cannot be searched for.
 
     Raises:
-        UsageError: one text instead of several, an empty one, `top_k` or `depth` below 1.
+        UsageError: one text instead of several, an empty one, `top_k` or `depth` below 1, or a
+            budget that is not above zero.
     """
     if isinstance(queries, str):
         raise UsageError("search_many takes several queries, got one text; use search for one")
-    for name, value in (("top_k", top_k), ("depth", depth)):
-        if value < 1:
-            raise UsageError(f"{name} must be at least 1 (got {value})")
+    if top_k < 1:
+        raise UsageError(f"top_k must be at least 1 (got {top_k})")
+    effort.check()
     for number, query in enumerate(queries):
         if not isinstance(query, str) or not query.strip():
             which = "the query" if len(queries) == 1 else f"query number {number}"

@@ -29,6 +29,9 @@ FIELDS = [
     "document_id",
     "metadata",
     "folded",
+    "depth",
+    "window",
+    "cut_tokens",
 ]
 SHORTLIST = [sys.executable, "-m", "shortlist.cli.__main__"]
 

@@ -28,6 +28,9 @@ FIELDS = [
     "document_id",
     "metadata",
     "folded",
+    "depth",
+    "window",
+    "cut_tokens",
 ]
 
 

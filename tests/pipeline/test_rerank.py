@@ -9,7 +9,8 @@ import pytest
 
 from shortlist import Passage
 from shortlist.models.presets import Fusion
-from shortlist.pipeline.rerank import QUERIES_AT_ONCE, Candidates, reranked
+from shortlist.pipeline.candidates import Candidates
+from shortlist.pipeline.rerank import QUERIES_AT_ONCE, reranked
 
 
 class WrittenLogits:

@@ -1,0 +1,40 @@
+"""What retrieval hands over to the second stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shortlist.pipeline.topk import FloatArray
+from shortlist.records import Hit, Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What retrieval found for one query, best first."""
+
+    query: str
+    passages: Sequence[Passage]
+    scores: FloatArray  # [len(passages)]
+    skipped: int = 0  # better candidates that are not here
+
+    def hits(self, metric: str) -> list[Hit]:
+        """The candidates as an answer of their own."""
+        return [
+            Hit(
+                rank=rank,
+                id=passage.id,
+                title=passage.title,
+                text=passage.text,
+                score=float(score),
+                score_kind=metric,
+                retrieval_rank=rank,
+                retrieval_score=float(score),
+                section=passage.section,
+                document_id=passage.document_id,
+                metadata=passage.metadata,
+            )
+            for rank, (passage, score) in enumerate(
+                zip(self.passages, self.scores, strict=True), start=self.skipped + 1
+            )
+        ]

@@ -57,7 +57,9 @@ def pooled(args: argparse.Namespace) -> Iterator[tuple[Passage, np.ndarray]]:
     again = 0
     while True:
         for name in SETS:
-            (stage,) = first_stages(passages_of(args.data / name), args.work, ["minilm"])
+            (stage,) = first_stages(
+                passages_of(args.data / name), args.work, ["minilm"], precision="float32"
+            )
             assert isinstance(stage.searcher, RetrieveRerankPipeline)
             index = stage.searcher.index
             mark = f" (again: {again})" if again else ""

@@ -62,7 +62,9 @@ class Questions:
 
 def questions_of(args: argparse.Namespace, name: str, split: str = "dev") -> Questions:
     folder = args.data / name
-    (stage,) = first_stages(passages_of(folder), args.work, ["minilm"], progress=None)
+    (stage,) = first_stages(
+        passages_of(folder), args.work, ["minilm"], precision="float32", progress=None
+    )
     assert isinstance(stage.searcher, RetrieveRerankPipeline)
     qrels = read_qrels(folder / "qrels" / f"{split}.tsv")
     judged = {query: grades for query, grades in qrels.items() if has_relevant(grades)}
@@ -113,9 +115,11 @@ def by_question(run: dict[str, list[str]], qrels: dict, measure: str) -> np.ndar
 
 def line(name: str, before: np.ndarray, after: np.ndarray) -> None:
     change = paired_bootstrap(before, after)
+    bounds = (change.relative, change.relative_low, change.relative_high)
+    relative, low, high = (np.nan if bound is None else bound for bound in bounds)
     print(
         f"| {name} | {len(before):,} | {before.mean():.4f} | {after.mean():.4f} | "
-        f"{change.relative:+.2%} ({change.relative_low:+.2%} to {change.relative_high:+.2%}) |",
+        f"{relative:+.2%} ({low:+.2%} to {high:+.2%}) |",
         flush=True,
     )
 
@@ -173,7 +177,7 @@ def rows_of(file: Path) -> list[dict]:
 def table(args: argparse.Namespace) -> None:
     rows = rows_of(args.out / f"depth{args.depth}-{'-'.join(PRECISIONS)}.jsonl")
     print(f"{OUR_CROSS_ENCODER}: depth {args.depth}, {len(rows):,} dev questions\n")
-    print("| set | questions | order by | measure | float32 | int8 | change (95 %) |")
+    print("| set | order by | measure | questions | float32 | int8 | change (95 %) |")
     print("|---|---|---|---|---|---|---|")
     names = list(dict.fromkeys(row["set"] for row in rows))
     qrels = {name: read_qrels(args.data / name / "qrels" / "dev.tsv") for name in names}

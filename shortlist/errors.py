@@ -10,6 +10,7 @@
     │   └── IndexWriteError        an index that could not be written: a full disk, no permission
     ├── ModelError                 a model that is missing, damaged or of an unsupported kind
     │   └── ExportError            a model that could not be exported to ONNX or kept in the cache
+    │       └── PrecisionError     a model that loses too much in the precision asked for
     └── MissingExtraError          an optional dependency that is not installed
 
 A message says what was given, what was expected, and what to do. `exit_code` is what the command
@@ -65,6 +66,12 @@ class ExportError(ModelError):
     """A model could not be exported to ONNX, or the export could not be kept."""
 
     exit_code = 1
+
+
+class PrecisionError(ExportError):
+    """A model that would lose more in a precision than is allowed; another one works."""
+
+    exit_code = 2
 
 
 class MissingExtraError(ShortlistError, ImportError):

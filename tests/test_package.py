@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import shortlist
+from shortlist import RetrieveRerankPipeline
 
 PACKAGE = Path(shortlist.__file__).parent
 
@@ -22,7 +23,16 @@ LEVELS = [
     {"cli", "web"},
 ]
 LEVEL_OF = {name: number for number, names in enumerate(LEVELS) for name in names}
-HEAVY = {"torch", "transformers", "sentence_transformers", "datasets", "pandas", "sklearn", "scipy"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "sentence_transformers",
+    "datasets",
+    "onnx",
+    "pandas",
+    "sklearn",
+    "scipy",
+}
 
 
 def modules():
@@ -115,11 +125,13 @@ def test_importing_loads_nothing_heavy(code):
     assert loaded_after(code) == []
 
 
-def test_searching_loads_neither_torch_nor_sentence_transformers(notes_index):
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_searching_loads_neither_torch_nor_sentence_transformers(notes_index, precision):
+    RetrieveRerankPipeline.open(notes_index, precision=precision).search("exports both models")
     code = (
         "from shortlist import RetrieveRerankPipeline\n"
-        f"pipeline = RetrieveRerankPipeline.open({str(notes_index)!r})\n"
-        "hits = pipeline.search('how do plants make food?')\n"
+        f"pipeline = RetrieveRerankPipeline.open({str(notes_index)!r}, precision={precision!r})\n"
+        "hits = pipeline.search('how do plants make food?', adaptive=True, budget_ms=60_000)\n"
         "assert hits[0].rerank_score is not None"
     )
     assert loaded_after(code) == []

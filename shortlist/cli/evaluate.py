@@ -77,7 +77,7 @@ def evaluate(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print tables in Markdown.")] = False,
     cross_encoder: CrossEncoderName = None,
     device: Device = "auto",
-    precision: PrecisionName = "float32",
+    precision: PrecisionName = "auto",
 ) -> None:
     """Measure retrieval alone and reranked on judged questions.
 

@@ -63,7 +63,7 @@ def index(
         bool, typer.Option("--overwrite", help="Replace an index that is there already.")
     ] = False,
     device: Device = "auto",
-    precision: PrecisionName = "float32",
+    precision: PrecisionName = "auto",
 ) -> None:
     """Embed a collection of texts once, to be searched by meaning.
 

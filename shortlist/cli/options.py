@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from shortlist.models.onnx import Precision
+from shortlist.models.onnx import PrecisionChoice
 from shortlist.pipeline.schedule import DEEPEST, DEFAULT_DEPTH
 
 IndexArgument = Annotated[Path, typer.Argument(metavar="INDEX", help="The index folder.")]
@@ -44,7 +44,11 @@ Device = Annotated[
     typer.Option("--device", help="auto, cpu, torch-cpu, cuda, cuda:1, mps.", show_default=True),
 ]
 PrecisionName = Annotated[
-    Precision, typer.Option("--precision", help="float32, or int8: faster on a CPU, less exact.")
+    PrecisionChoice,
+    typer.Option(
+        "--precision",
+        help="float32, or int8: faster on a CPU, a little less exact; auto: int8 where it is good.",
+    ),
 ]
 PresetName = Annotated[str, typer.Option("--preset", help="Which models, by the kind of task.")]
 BiEncoderName = Annotated[

@@ -52,7 +52,7 @@ def rerank(
     text_field: TextField = None,
     run_tag: Annotated[str, typer.Option("--runtag", help="The name in the run.")] = "shortlist",
     device: Device = "auto",
-    precision: PrecisionName = "float32",
+    precision: PrecisionName = "auto",
 ) -> None:
     """Rescore a foreign run with the cross-encoder: BM25's, another model's, top1000.dev.
 

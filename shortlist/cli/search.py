@@ -65,7 +65,7 @@ def search(
     as_json: AsJson = False,
     cross_encoder: CrossEncoderName = None,
     device: Device = "auto",
-    precision: PrecisionName = "float32",
+    precision: PrecisionName = "auto",
 ) -> None:
     """Show the best passages for a question, or write a run for a file of them.
 

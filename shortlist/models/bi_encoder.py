@@ -14,11 +14,13 @@ from shortlist.models.batches import FloatArray, Int64Array, pad, run_batches
 from shortlist.models.loading import ModelFolder, resolve
 from shortlist.models.onnx import (
     Precision,
+    PrecisionChoice,
     Quality,
     TorchModel,
     cores,
     exported,
     exported_int8,
+    in_precision,
     loaded,
     runner,
     torch_runner,
@@ -92,7 +94,7 @@ class BiEncoder:
         query_prompt: str | None = None,
         passage_prompt: str | None = None,
         device: str = "auto",
-        precision: Precision = "float32",
+        precision: PrecisionChoice = "float32",
     ) -> BiEncoder:
         """Load a bi-encoder by name or folder.
 
@@ -105,7 +107,8 @@ class BiEncoder:
             passage_prompt: put before every passage; the model's own by default.
             device: `auto` (CUDA where there is one, else `cpu`), `cpu` (ONNX Runtime, no torch),
                 `torch-cpu`, `cuda`, `cuda:1`, `mps`.
-            precision: `int8` is faster on the CPU and a little less exact.
+            precision: `int8` is faster on the CPU and a little less exact; `auto` is int8 where it
+                can be and the model's int8 graph is near enough to float32.
 
         Raises:
             ModelError: not found, damaged, or of a kind that cannot be run.
@@ -124,12 +127,16 @@ class BiEncoder:
             from shortlist.models.static import StaticBiEncoder  # which is made from this class
 
             kind = StaticBiEncoder
-        return kind(
-            folder,
-            query_prompt=query_prompt,
-            passage_prompt=passage_prompt,
-            device=device,
-            precision=precision,
+        return in_precision(
+            lambda chosen: kind(
+                folder,
+                query_prompt=query_prompt,
+                passage_prompt=passage_prompt,
+                device=device,
+                precision=chosen,
+            ),
+            precision,
+            device,
         )
 
     def encode_queries(
@@ -204,8 +211,8 @@ def choose_device(device: str, precision: str = "float32") -> str:
         UsageError: a name that is none, a device that this machine does not have, or int8 on
             another device than the CPU.
     """
-    if precision not in ("float32", "int8"):
-        raise UsageError(f"precision must be float32 or int8, got {precision!r}")
+    if precision not in ("auto", "float32", "int8"):
+        raise UsageError(f"precision must be auto, float32 or int8, got {precision!r}")
     if precision == "int8" and device not in ("auto", "cpu"):
         raise UsageError(f"int8 runs on the CPU with ONNX Runtime only, not on {device}")
     if precision == "int8":

@@ -14,11 +14,13 @@ from shortlist.models.bi_encoder import TOKENS_PER_BATCH_GPU, choose_device
 from shortlist.models.loading import ModelFolder, resolve
 from shortlist.models.onnx import (
     Precision,
+    PrecisionChoice,
     Quality,
     TorchModel,
     cores,
     exported,
     exported_int8,
+    in_precision,
     loaded,
     runner,
     torch_runner,
@@ -98,7 +100,7 @@ class CrossEncoder:
 
     @classmethod
     def load(
-        cls, name: str | Path, *, device: str = "auto", precision: Precision = "float32"
+        cls, name: str | Path, *, device: str = "auto", precision: PrecisionChoice = "float32"
     ) -> CrossEncoder:
         """Load a cross-encoder by name or folder; the options are those of `BiEncoder.load`.
 
@@ -107,7 +109,10 @@ class CrossEncoder:
             UsageError: a device that there is not, or int8 where it cannot be had.
         """
         device = choose_device(device, precision)
-        return cls(resolve(name), device=device, precision=precision)
+        folder = resolve(name)
+        return in_precision(
+            lambda chosen: cls(folder, device=device, precision=chosen), precision, device
+        )
 
     def score(
         self,

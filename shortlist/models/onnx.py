@@ -14,11 +14,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
-from shortlist.errors import ExportError
+from shortlist.errors import ExportError, PrecisionError
 from shortlist.models.batches import FloatArray, Int64Array
 from shortlist.models.first_token import read_first_token_only
 from shortlist.models.graph_cache import ExportedModel, cached, finish, save
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Precision = Literal["float32", "int8"]
+PrecisionChoice = Literal["auto", "float32", "int8"]
+"""``auto``: int8 on a CPU for a model whose int8 graph meets its bounds, and float32 elsewhere."""
+
+T = TypeVar("T")
 
 EXPORT_FORMAT = 3
 QUANTISED_FORMAT = 3
@@ -90,6 +94,28 @@ def exported_int8(
         _quantise(folder.name, exported(folder, build), home, quality)
 
     return cached(folder.name, key, f"quantising {folder.name}", write)
+
+
+def in_precision(load: Callable[[Precision], T], choice: PrecisionChoice, device: str) -> T:
+    """Load a model in the precision that was chosen, or by ``auto`` in the fastest that is good.
+
+    Args:
+        load: makes the model in a precision.
+        choice: what was asked for.
+        device: where it will run, not ``auto``.
+
+    Raises:
+        PrecisionError: int8 was asked for, and the model loses too much in it.
+    """
+    if choice != "auto":
+        return load(choice)
+    if device != "cpu":
+        return load("float32")
+    try:
+        return load("int8")
+    except PrecisionError as error:
+        log.info("%s", error)
+        return load("float32")
 
 
 def variant(precision: Precision) -> str:
@@ -170,7 +196,7 @@ def _quantise(name: str, full: ExportedModel, home: Path, quality: Quality) -> N
         np.concatenate([run(arrays) for arrays in batches]) for run in (runner(full), runner(draft))
     )
     if fault := quality.fault(expected, got):
-        raise ExportError(f"{name} loses too much in int8: {fault}; run it with float32")
+        raise PrecisionError(f"{name} loses too much in int8: {fault}; it can be run in float32")
     finish(draft)
 
 

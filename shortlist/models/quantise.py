@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shortlist.errors import ExportError
+from shortlist.errors import PrecisionError
 from shortlist.models.batches import FloatArray
 from shortlist.models.graphs import least_values
 
@@ -42,14 +42,14 @@ def quantise(model: ModelProto, *, largest_weight: int = LARGEST_WEIGHT) -> None
         largest_weight: of the int8 weights: `LARGEST_WEIGHT`, or `LARGEST_WEIGHT_SATURATING`.
 
     Raises:
-        ExportError: the graph has no product with constant weights.
+        PrecisionError: the graph has no product with constant weights.
     """
     from onnx import helper
 
     graph = model.graph
     weights = _constant_weights(graph)
     if not weights:
-        raise ExportError("there is no product with constant weights to make int8; use float32")
+        raise PrecisionError("there is no product with constant weights to make int8; use float32")
     rewriting = _Rewriting(weights, least_values(graph), largest_weight)
     for node in graph.node:
         rewriting.take(node)

@@ -15,7 +15,7 @@ from shortlist.models.bi_encoder import choose_device
 from shortlist.models.cross_encoder import CrossEncoder, Scorer
 from shortlist.models.encoders import Encoder
 from shortlist.models.loading import model_size
-from shortlist.models.onnx import Precision
+from shortlist.models.onnx import PrecisionChoice
 from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for
 from shortlist.models.score_cache import CachedScores
 from shortlist.pipeline.candidates import Candidates
@@ -56,7 +56,7 @@ class RetrieveRerankPipeline:
         cross_encoder: str | Scorer | None,
         *,
         device: str = "auto",
-        precision: Precision = "float32",
+        precision: PrecisionChoice = "auto",
         score_cache: int = 0,
         progress: bool | None = False,
     ) -> None:
@@ -70,7 +70,7 @@ class RetrieveRerankPipeline:
             loaded, name = cross_encoder, cross_encoder.name
         self.cross_encoder_name = name
         self._device = choose_device(device, precision)
-        self._precision: Precision = precision
+        self._precision: PrecisionChoice = precision
         self._progress = progress
         self._lock = Lock()
         self._pace = Pace()
@@ -91,7 +91,7 @@ class RetrieveRerankPipeline:
         overwrite: bool = False,
         source: Callable[[], dict[str, Any]] | None = None,
         device: str = "auto",
-        precision: Precision = "float32",
+        precision: PrecisionChoice = "auto",
         progress: bool | None = False,
     ) -> RetrieveRerankPipeline:
         """Embed passages once and keep them in an index folder.
@@ -110,7 +110,8 @@ class RetrieveRerankPipeline:
             overwrite: replace an index that is there already.
             source: asked at the end for what to record about where the passages came from.
             device: `auto`, `cpu`, `cuda`, ...; see `BiEncoder.load`.
-            precision: `float32`, or `int8` for both stages' models; the index records it.
+            precision: of both stages' models, `float32` or `int8`; `auto` is int8 on a CPU for
+                models that lose next to nothing by it. The index records what it was.
             progress: a bar on stderr for what takes longer than two seconds; None only on a
                 terminal.
 
@@ -163,7 +164,7 @@ class RetrieveRerankPipeline:
         bi_encoder: EncoderChoice = None,
         cross_encoder: str | Scorer | None = None,
         device: str = "auto",
-        precision: Precision = "float32",
+        precision: PrecisionChoice = "auto",
         score_cache: int = 0,
         progress: bool | None = False,
     ) -> RetrieveRerankPipeline:
@@ -177,7 +178,7 @@ class RetrieveRerankPipeline:
                 "none" for no second stage.
             device: `auto`, `cpu`, `cuda`, ...; see `BiEncoder.load`.
             precision: of the queries and of the second stage: `float32` or `int8`, whatever the
-                passages were encoded in.
+                passages were encoded in; `auto` as in `build`, queries as the passages were.
             score_cache: keep so many of the last (query, passage) scores in memory, about 250
                 bytes each; 0 for none.
             progress: as in `build`.

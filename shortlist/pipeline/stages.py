@@ -10,11 +10,11 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from shortlist.errors import DataError, IndexFolderError, UsageError
-from shortlist.models.bi_encoder import BiEncoder
+from shortlist.models.bi_encoder import BiEncoder, choose_device
 from shortlist.models.cross_encoder import require_one_logit
 from shortlist.models.encoders import OWN, Encoder, FunctionEncoder
 from shortlist.models.loading import resolve
-from shortlist.models.onnx import Precision
+from shortlist.models.onnx import PrecisionChoice
 from shortlist.models.presets import preset as preset_named
 from shortlist.pipeline.index import Index
 from shortlist.pipeline.layout import ModelRecord
@@ -31,7 +31,7 @@ def load_bi_encoder(
     name: str | Path | None = None,
     *,
     device: str = "auto",
-    precision: Precision = "float32",
+    precision: PrecisionChoice = "auto",
 ) -> BiEncoder:
     """The first stage of a preset, or another model in its place (with its own prompts)."""
     row = preset_named(preset)
@@ -47,7 +47,7 @@ def load_bi_encoder(
 
 
 def first_stage(
-    choice: EncoderChoice, preset: str, *, device: str = "auto", precision: Precision = "float32"
+    choice: EncoderChoice, preset: str, *, device: str = "auto", precision: PrecisionChoice = "auto"
 ) -> Encoder:
     """The encoder to build an index with; one that is given has its own device and precision."""
     given = _given(choice)
@@ -94,11 +94,12 @@ def encoder_of(
     choice: EncoderChoice = None,
     *,
     device: str = "auto",
-    precision: Precision = "float32",
+    precision: PrecisionChoice = "auto",
 ) -> Encoder:
     """The encoder that an index was made with, found by its recorded name or given by `choice`.
 
-    Queries may be encoded in another precision than the passages were: the weights are the same.
+    Queries may be encoded in another precision than the passages were, for the weights are the
+    same; by default they are encoded in that of the passages, where the device allows it.
 
     Raises:
         IndexFolderError: it is another model than the one that made the index; both are named.
@@ -112,6 +113,8 @@ def encoder_of(
                 "it in Python, with RetrieveRerankPipeline.open(..., bi_encoder=that_function)"
             )
         name = choice if isinstance(choice, str | Path) else made_with.name
+        if precision == "auto" and choose_device(device) == "cpu":
+            precision = made_with.precision
         encoder = BiEncoder.load(
             name,
             query_prompt=made_with.query_prompt,

@@ -21,6 +21,7 @@ from shortlist.models.loading import (
     local_names,
     resolve,
 )
+from shortlist.models.onnx import PrecisionChoice
 from shortlist.models.presets import OUR_CROSS_ENCODER, PRESETS, Preset
 from shortlist.models.remembered import RememberedScores
 from shortlist.pipeline.bm25 import BM25Pipeline, is_installed
@@ -55,6 +56,7 @@ def first_stages(
     *,
     cross_encoder: str | None = None,
     device: str = "auto",
+    precision: PrecisionChoice = "auto",
     progress: bool | None = False,
     on_step: Callable[[str], object] | None = None,
 ) -> Iterator[FirstStage]:
@@ -83,14 +85,14 @@ def first_stages(
         row = PRESETS.get(name)
         second = second_stage(cross_encoder, _second_of(row))
         if second is not None and second not in scorers:
-            scorers[second] = CrossEncoder.load(second, device=device)
+            scorers[second] = CrossEncoder.load(second, device=device, precision=precision)
         scorer = scorers[second] if second else None
         remembered = RememberedScores(scorer, folder) if scorer else None
         if name == LEXICAL:
             lexical = BM25Pipeline(passages, remembered, progress=progress)
             yield FirstStage(name, lexical, lexical.with_cross_encoder(scorer), second)
             continue
-        place, encoder = _indexed(passages, corpus, folder, name, device, progress)
+        place, encoder = _indexed(passages, corpus, folder, name, device, precision, progress)
         searcher, clock = (
             RetrieveRerankPipeline.open(
                 place, bi_encoder=encoder, cross_encoder=model or "none", device=device
@@ -141,18 +143,21 @@ def _indexed(
     folder: Path,
     name: str,
     device: str,
+    precision: PrecisionChoice,
     progress: bool | None,
 ) -> tuple[Path, BiEncoder]:
     """The index of these passages by that model, made where it is not there yet."""
     encoder = (
-        load_bi_encoder(name, device=device)
+        load_bi_encoder(name, device=device, precision=precision)
         if name in PRESETS
-        else BiEncoder.load(name, device=device)
+        else BiEncoder.load(name, device=device, precision=precision)
     )
     parts = [corpus, encoder.fingerprint, encoder.query_prompt, encoder.passage_prompt]
     if encoder.name not in local_names():
         # the fusion goes by the name in the index: weights of another name need their own
         parts.append(encoder.name)
+    if encoder.precision != "float32":
+        parts.append(encoder.precision)
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     place = folder / f"{key}.idx"
     try:

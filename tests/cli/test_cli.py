@@ -88,6 +88,29 @@ def test_search_without_reranking(index):
     assert {hit["rerank_score"] for hit in hits} == {None}
 
 
+@pytest.mark.parametrize("precision", ["auto", "float32", "int8"])
+def test_search_in_a_precision(index, precision):
+    done = run("search", index, "a warm drink", "--json", "--precision", precision)
+    assert json.loads(done.stdout)[0]["id"] == "n1"
+
+
+def test_search_within_an_effort(index):
+    arguments = ("search", index, "a warm drink", "--json", "-k", "8")
+    hits = json.loads(run(*arguments, "--adaptive", "--depth", "3").stdout)
+    assert [hit["depth"] for hit in hits] == [3] * 8
+    hits = json.loads(run(*arguments, "--budget-ms", "60000").stdout)
+    assert [hit["depth"] for hit in hits] == [8] * 8
+    hits = json.loads(run(*arguments, "--budget-ms", "0.001").stdout)
+    assert [(hit["depth"], hit["rerank_score"]) for hit in hits] == [(0, None)] * 8
+    error = run(*arguments, "--budget-ms", "0", code=2).stderr
+    assert "budget_ms must be milliseconds above zero (got 0.0)" in error
+
+
+def test_ask_within_an_effort(index):
+    done = run("ask", index, "--json", "--budget-ms", "0.001", stdin=None, input="a warm drink\n")
+    assert {hit["depth"] for hit in json.loads(done.stdout)} == {0}
+
+
 def test_ask_answers_every_line_of_a_pipe(index):
     done = run("ask", index, "--json", stdin=None, input="a warm drink\n\na board game\n")
     answers = [json.loads(line) for line in done.stdout.splitlines()]

@@ -278,10 +278,11 @@ def test_weights_without_a_fine_enough_int8_graph_are_refused(tmp_path, monkeypa
     tensors[name] = tensors[name].copy()
     tensors[name][:, 0] += 300
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ExportError, match="loses too much in int8: the cosines .* run it with"):
+    with pytest.raises(ExportError, match="loses too much in int8: the cosines .* run in float32"):
         BiEncoder.load(folder, precision="int8")
     assert not list(tmp_path.rglob("*-int8*"))
-    assert BiEncoder.load(folder).dim == 384
+    assert BiEncoder.load(folder, precision="auto").precision == "float32"
+    assert BiEncoder.load(MINILM, precision="auto").precision == "int8"
 
 
 def test_a_cpu_that_saturates_has_a_graph_of_its_own(tmp_path, monkeypatch, exports):
@@ -304,7 +305,7 @@ def test_a_cpu_that_saturates_has_a_graph_of_its_own(tmp_path, monkeypatch, expo
 def test_int8_is_refused_where_it_cannot_be_had():
     with pytest.raises(UsageError, match="int8 runs on the CPU with ONNX Runtime only"):
         BiEncoder.load(MINILM, device="torch-cpu", precision="int8")
-    with pytest.raises(UsageError, match="precision must be float32 or int8, got 'int4'"):
+    with pytest.raises(UsageError, match="precision must be auto, float32 or int8, got 'int4'"):
         CrossEncoder.load(OUR_CROSS_ENCODER, precision="int4")
 
 

@@ -15,6 +15,7 @@ from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.rerank import reranked
 from shortlist.pipeline.schedule import (
     ADAPTIVE_BLOCK,
+    ADAPTIVE_FIRST,
     DEEPEST,
     DEFAULT_DEPTH,
     LEAST_BLOCK,
@@ -76,11 +77,11 @@ def test_a_clear_answer_ends_it_after_the_first_block():
     scorer = WrittenLogits()
     clear, unclear = found_with([9.0] + [-5.0] * 49), found_with([-5.0] * 50, bottom=0.5)
     one, other = reranked(scorer, FUSION, [clear, unclear], depth=plan, metric="cosine")
-    assert {hit.depth for hit in one} == {ADAPTIVE_BLOCK}
+    assert {hit.depth for hit in one} == {ADAPTIVE_FIRST}
     assert {hit.depth for hit in other} == {50}
-    assert [hit.rerank_score is None for hit in one] == [False] * 8 + [True] * 42
+    assert [hit.rerank_score is None for hit in one] == [False] * 16 + [True] * 34
     # both questions share a call as long as both go on
-    assert scorer.calls == [16, 8, 8, 8, 8, 8, 2]
+    assert scorer.calls == [32, 8, 8, 8, 8, 2]
 
 
 def test_an_adaptive_depth_has_a_limit():

@@ -80,7 +80,7 @@ def test_each_system_searches_as_a_pipeline_of_its_own(
     assert list(stages) == ["fast", "bm25", "minilm"]  # as they were asked for
     fast = RetrieveRerankPipeline.build(PASSAGES, tmp_path / "fast.idx", preset="fast")
     own = {
-        "minilm": pipeline,
+        "minilm": RetrieveRerankPipeline.build(PASSAGES, tmp_path / "minilm.idx"),
         "fast": fast,
         "bm25": BM25Pipeline(NOTES, pipeline.cross_encoder),
     }

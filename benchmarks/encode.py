@@ -53,10 +53,12 @@ def joined(texts: list[str], length: int) -> list[str]:
     return made
 
 
-def in_turn(systems: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds of each system in each round, after one that is not counted."""
+def in_turn(
+    systems: dict[str, Callable[[], object]], rounds: int, *, warm: bool = True
+) -> dict[str, np.ndarray]:
+    """Seconds of each system in each round, after one that is not counted (`warm`)."""
     seconds: dict[str, list[float]] = {name: [] for name in systems}
-    for number in range(rounds + 1):
+    for number in range(not warm, rounds + 1):
         for name, work in systems.items():
             start = time.perf_counter()
             work()

@@ -1,44 +1,53 @@
-"""Reranking against sentence-transformers' CrossEncoder.predict, and what int8 does to the order.
+"""Reranking against sentence-transformers' CrossEncoder.predict, with the same weights.
 
     python benchmarks/rerank.py speed                # minutes
-    python benchmarks/rerank.py quality              # the bi-encoder's first 30, dev questions
+    python benchmarks/rerank.py questions            # a quarter of an hour: 50 questions x 100
+    python benchmarks/rerank.py budget               # minutes: 200 questions in 300 and 1,000 ms
 
-`speed` scores the same pairs with the same weights, round by round in turn (see encode.py): Quora's
-questions as passages, SQuAD's paragraphs, and several of them joined. `quality` reranks the same
-candidates in both precisions: MRR@10 of the cross-encoder's own order and of the fused one, with
-the interval of the change, and the rank correlation of the logits of a question.
+`speed` scores the same pairs, round by round in turn (see encode.py): Quora's questions as
+passages, SQuAD's paragraphs, and several of them joined. `questions` reranks the first 100
+candidates of dev questions of squad, whole and with an adaptive depth; both sides sort by length.
+`budget` asks one question after the other and tells how many answers came in time. What int8 and
+an adaptive depth cost in quality is measured by precision.py and adaptive_depth.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from encode import SHARED, collections, in_turn, machine
-from two_stages import passages_of, sample
+from precision import questions_of
 
-from shortlist import CrossEncoder
-from shortlist.data.qrels import read_qrels
+from shortlist import CrossEncoder, RetrieveRerankPipeline
 from shortlist.data.queries import read_queries
-from shortlist.evaluation.compare import paired_bootstrap
 from shortlist.models.loading import resolve
-from shortlist.models.presets import OUR_CROSS_ENCODER, PRESETS, Fusion
-from shortlist.pipeline.systems import first_stages
+from shortlist.models.presets import OUR_CROSS_ENCODER, PRESETS
+from shortlist.pipeline.candidates import Candidates
+from shortlist.pipeline.rerank import reranked
+from shortlist.pipeline.schedule import DEEPEST, Effort, Pace
 
 PRECISIONS = ("float32", "int8")
 QUESTIONS = 8
-Group = tuple[np.ndarray, np.ndarray, np.ndarray]  # cosines, logits [2, n], relevant
+FUSION = PRESETS["minilm"].fusion
 
 
-def speed(args: argparse.Namespace) -> None:
+def reference_of(name: str) -> Any:
     from sentence_transformers import CrossEncoder as Reference
     from torch.nn import Identity
 
-    reference = Reference(str(resolve(args.model).path), device="cpu", activation_fn=Identity())
+    reference = Reference(str(resolve(name).path), device="cpu", activation_fn=Identity())
     reference.model.float()  # stored in half precision
+    return reference
+
+
+def speed(args: argparse.Namespace) -> None:
+    reference = reference_of(args.model)
     models = {p: CrossEncoder.load(args.model, device="cpu", precision=p) for p in PRECISIONS}
     questions = list(
         islice(read_queries(args.data / "squad" / "queries.jsonl").values(), QUESTIONS)
@@ -70,84 +79,100 @@ def speed(args: argparse.Namespace) -> None:
             )
 
 
-def quality(args: argparse.Namespace) -> None:
+def questions(args: argparse.Namespace) -> None:
+    found = [
+        Candidates(text, passages, scores)
+        for text, passages, scores in candidates(args, args.questions)
+    ]
+    pairs = [(c.query, passage.model_text) for c in found for passage in c.passages]
+    reference = reference_of(args.model)
     models = {p: CrossEncoder.load(args.model, device="cpu", precision=p) for p in PRECISIONS}
-    print(f"{args.model}: {machine()}; {args.limit} dev questions of a set, depth {args.depth}\n")
-    print("| set | order by | float32 MRR@10 | int8 MRR@10 | change (95 %) | rank correlation |")
-    print("|---|---|---|---|---|---|")
-    for name in args.sets:
-        groups = candidates(args, name, models)
-        correlation = np.mean([rank_correlation(*logits) for _, logits, _ in groups])
-        for label, rule in (("logit", Fusion()), ("fused", PRESETS["minilm"].fusion)):
-            before, after = (
-                np.array([reciprocal_rank(rule, group, row) for group in groups]) for row in (0, 1)
-            )
-            change = paired_bootstrap(before, after)
-            bounds = (change.relative, change.relative_low, change.relative_high)
-            relative, low, high = (np.nan if bound is None else bound for bound in bounds)
-            print(
-                f"| {name} | {label} | {before.mean():.4f} | {after.mean():.4f} | "
-                f"{relative:+.2%} ({low:+.2%} to {high:+.2%}) | {correlation:.4f} |",
-                flush=True,
-            )
 
+    def ours(precision: str, effort: Effort) -> Callable[[], object]:
+        def work() -> float:
+            plan = effort.plan(FUSION, Pace(), 0.0)
+            answers = reranked(models[precision], FUSION, found, depth=plan, metric="cosine")
+            return float(np.mean([hits[0].depth for hits in answers]))
 
-def candidates(args: argparse.Namespace, name: str, models: dict[str, CrossEncoder]) -> list[Group]:
-    folder = args.data / name
-    (stage,) = first_stages(passages_of(folder), args.work, ["minilm"], progress=None)
-    queries = read_queries(folder / "queries.jsonl")
-    qrels = read_qrels(folder / "qrels" / "dev.tsv")
-    ids = sample(qrels, args.limit)
-    found = stage.searcher.search_many([queries[i] for i in ids], top_k=args.depth, rerank=False)
-    texts = [
-        [f"{hit.title} {hit.text}" if hit.title else hit.text for hit in hits] for hits in found
-    ]
-    pairs = [(queries[i], text) for i, group in zip(ids, texts, strict=True) for text in group]
-    logits = np.array([models[p].score(pairs) for p in PRECISIONS])
-    ends = np.cumsum([len(hits) for hits in found])[:-1]
-    return [
-        (
-            np.array([hit.retrieval_score for hit in hits]),
-            part,
-            np.array([qrels[i].get(hit.id, 0) > 0 for hit in hits]),
+        return work
+
+    whole, adaptive = Effort(depth=DEEPEST), Effort(adaptive=True)
+    systems = {
+        "CrossEncoder.predict": lambda: reference.predict(pairs),
+        "float32": ours("float32", whole),
+        "int8": ours("int8", whole),
+        "int8, adaptive": ours("int8", adaptive),
+    }
+    depth = systems["int8, adaptive"]()
+    reference.predict(pairs[:64])
+    seconds = in_turn(systems, args.rounds, warm=False)
+    print(f"{args.model}: {machine()}")
+    print(
+        f"{len(found)} questions of squad dev, {len(pairs):,} pairs; adaptive: {depth:.1f} each\n"
+    )
+    print("| system | seconds, median | ratio | ratios of the rounds |")
+    print("|---|---|---|---|")
+    for name, values in seconds.items():
+        ratios = seconds["CrossEncoder.predict"] / values
+        print(
+            f"| {name} | {np.median(values):.1f} | {np.median(ratios):.2f} | "
+            f"{', '.join(f'{ratio:.2f}' for ratio in ratios)} |"
         )
-        for i, hits, part in zip(ids, found, np.split(logits, ends, axis=1), strict=True)
-    ]
 
 
-def reciprocal_rank(rule: Fusion, group: Group, row: int) -> float:
-    cosines, logits, relevant = group
-    scores = [
-        rule.score(float(logit), float(cosine), rank)
-        for rank, (cosine, logit) in enumerate(zip(cosines, logits[row], strict=True), start=1)
-    ]
-    order = np.argsort(-np.array(scores), kind="stable")[:10]
-    places = np.flatnonzero(relevant[order])
-    return 1 / (int(places[0]) + 1) if len(places) else 0.0
+def candidates(args: argparse.Namespace, count: int) -> list[tuple[str, Any, Any]]:
+    """The first 100 of seeded dev questions of squad."""
+    asked = questions_of(args, "squad")
+    order = np.random.default_rng(0).permutation(sorted(asked.texts))[:count]
+    known = {passage.id: passage for passage in asked.searcher.index.all_passages()}
+    found = []
+    for question in order:
+        text = asked.texts[question]
+        hits = asked.searcher.search(text, top_k=DEEPEST, rerank=False)
+        passages = [known[hit.id] for hit in hits]
+        found.append((text, passages, np.array([h.retrieval_score for h in hits], np.float32)))
+    return found
 
 
-def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's, of the logits of one question's candidates."""
-    ranks = [np.argsort(np.argsort(-logits)) for logits in (first, second)]
-    return float(np.corrcoef(*ranks)[0, 1])
+def budget(args: argparse.Namespace) -> None:
+    asked = questions_of(args, "squad")
+    order = np.random.default_rng(0).permutation(sorted(asked.texts))[: args.questions]
+    print(f"{args.model}: {machine()}; {len(order)} questions of squad dev, one after the other\n")
+    print("| budget, ms | in time | median ms | 95 % | most | depth: median (5 to 95 %) |")
+    print("|---|---|---|---|---|---|")
+    for milliseconds in (300, 1000):
+        pipeline = RetrieveRerankPipeline.open(asked.searcher.index.path, cross_encoder=args.model)
+        _ = pipeline.cross_encoder
+        taken, depths = [], []
+        for question in order:
+            start = time.perf_counter()
+            hits = pipeline.search(asked.texts[question], budget_ms=milliseconds)
+            taken.append(1000 * (time.perf_counter() - start))
+            depths.append(hits[0].depth)
+        print(
+            f"| {milliseconds} | {np.mean(np.array(taken) <= milliseconds):.1%} | "
+            f"{np.median(taken):.0f} | {np.quantile(taken, 0.95):.0f} | {max(taken):.0f} | "
+            f"{np.median(depths):.0f} ({np.quantile(depths, 0.05):.0f} to "
+            f"{np.quantile(depths, 0.95):.0f}) |",
+            flush=True,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
-    timing = verbs.add_parser("speed")
+    timing, asking, budgeting = (verbs.add_parser(v) for v in ("speed", "questions", "budget"))
     timing.add_argument("--pairs", type=int, default=256)
     timing.add_argument("--rounds", type=int, default=5)
-    measuring = verbs.add_parser("quality")
-    measuring.add_argument("--sets", nargs="*", default=["squad"])
-    measuring.add_argument("--limit", type=int, default=100, help="questions of each set")
-    measuring.add_argument("--depth", type=int, default=30)
-    measuring.add_argument("--work", type=Path, default=Path("work/systems"))
+    asking.add_argument("--rounds", type=int, default=3)
+    for parsing, count in ((asking, 50), (budgeting, 200)):
+        parsing.add_argument("--questions", type=int, default=count)
+        parsing.add_argument("--work", type=Path, default=Path("work/systems"))
     for parsing in verbs.choices.values():
         parsing.add_argument("--model", default=OUR_CROSS_ENCODER)
         parsing.add_argument("--data", type=Path, default=SHARED)
     args = parser.parse_args()
-    {"speed": speed, "quality": quality}[args.verb](args)
+    {"speed": speed, "questions": questions, "budget": budget}[args.verb](args)
 
 
 if __name__ == "__main__":

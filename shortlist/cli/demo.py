@@ -15,7 +15,7 @@ from shortlist.cli.evaluated_tables import print_evaluation
 from shortlist.cli.index import build
 from shortlist.cli.options import Device
 from shortlist.cli.sample import SAMPLE
-from shortlist.cli.show import heading, indented, note, shortened, stdout
+from shortlist.cli.show import excerpt, heading, indented, note, stdout
 from shortlist.data.qrels import read_qrels
 from shortlist.data.queries import read_queries
 from shortlist.errors import IndexFolderError, ModelError
@@ -98,5 +98,5 @@ def _show_both_stages(
         console.print(Text(f"  {stage} ({judged}):", style="dim"))
         console.print(Text("  ") + heading(hit), soft_wrap=True)
         if stage == "after reranking" or first.id != hits[0].id:
-            console.print(indented(shortened(hit.text, 320), 6, console), soft_wrap=True)
+            console.print(indented(excerpt(hit, 320), 6, console), soft_wrap=True)
     console.print()

@@ -55,7 +55,10 @@ def print_hits(hits: Sequence[Hit]) -> None:
     console = stdout()
     for hit in hits:
         console.print(heading(hit), soft_wrap=True)
-        console.print(indented(shortened(hit.text), 4, console), soft_wrap=True)
+        console.print(indented(excerpt(hit), 4, console), soft_wrap=True)
+        if hit.cut_tokens:
+            unread = f"    {hit.cut_tokens:,} tokens at its end were not read by the cross-encoder"
+            console.print(Text(unread, "dim"), soft_wrap=True)
         if hit.folded:
             console.print(Text(f"    also: {', '.join(hit.folded)}", "dim"), soft_wrap=True)
         console.print()
@@ -80,6 +83,15 @@ def indented(text: str, columns: int, console: Console) -> str:
     """A text wrapped to the console's width behind a margin, without trailing blanks."""
     margin = " " * columns
     return textwrap.fill(text, width=console.width, initial_indent=margin, subsequent_indent=margin)
+
+
+def excerpt(hit: Hit, longest: int = LONGEST_TEXT) -> str:
+    """The beginning of a passage, or of the window of a long one that scored best."""
+    start, end = hit.window or (0, len(hit.text))
+    before = "… " if start else ""
+    after = " …" if hit.window and end < len(hit.text) else ""
+    text = shortened(hit.text[start:end], longest)
+    return before + text + ("" if text.endswith(" …") else after)
 
 
 def shortened(text: str, longest: int = LONGEST_TEXT) -> str:

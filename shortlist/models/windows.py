@@ -14,7 +14,7 @@ from shortlist.models.tokens import ModelTokenizer
 from shortlist.records import Passage
 
 OVERLAP = 48  # tokens that two windows share, so that no sentence is cut in both
-MOST_WINDOWS = 8  # of one passage; what is behind them is counted as cut
+MOST_WINDOWS = 4  # of one passage, or a book would cost what a shelf does; the rest is counted
 LEAST_ROOM = 64  # tokens; where a query and a title leave less, the text is cut as it always was
 
 

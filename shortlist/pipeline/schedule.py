@@ -16,6 +16,7 @@ import numpy as np
 
 from shortlist.errors import UsageError
 from shortlist.models.presets import Fusion
+from shortlist.models.windows import MOST_WINDOWS
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.topk import FloatArray
 from shortlist.records import Passage
@@ -131,13 +132,13 @@ class Pace:
 
 
 SLOW = 0.9  # of the blocks that were seen were faster
-LONGEST = 2200  # characters: 512 tokens of English
+LONGEST = 2200  # characters of a window: 512 tokens of English
 PAIR_UNITS = 150  # what a pair takes beside its length, in characters
 REFUSALS = 25  # questions
 ADAPTIVE_FIRST = 16  # candidates that are always rescored
 ADAPTIVE_BLOCK = 8  # candidates rescored between two looks at whether that was enough
 FIRST_BLOCK = 4  # candidates from which an unknown machine's pace is learned
-RESERVED = 0.06  # of a budget, for what comes after the rescoring, and for surprises
+RESERVED = 0.1  # of a budget, for what comes after the rescoring, and for surprises
 LEAST_BLOCK = 2  # a single pair would leave all cores but one idle
 
 
@@ -190,7 +191,7 @@ class WithinBudget:
 
 def _units(query: str, passage: Passage) -> float:
     length = len(query) + len(passage.title) + len(passage.text)
-    return PAIR_UNITS + min(length, LONGEST)
+    return PAIR_UNITS + min(length, LONGEST * MOST_WINDOWS)
 
 
 @dataclass(frozen=True)

@@ -300,3 +300,23 @@ def test_demo_answers_and_measures(tmp_path):
     assert "bi-encoder's first" in done.stdout
     for measure in ("MRR@10", "nDCG@10", "Recall@100"):
         assert measure in done.stdout
+
+
+def test_a_long_passage_shows_where_it_answers(tmp_path):
+    """The answer stands behind what the cross-encoder reads at once; the end is never read."""
+    filler = "The committee met again on Tuesday and nothing was decided about the budget. "
+    answer = (
+        f"{NOTES[0]} The green pigment in their leaves catches the light, and what the plant does "
+        "not need at once it keeps as starch: so plants make their own food."
+    )
+    text = filler * 60 + answer + " " + filler * 400
+    (tmp_path / "c.jsonl").write_text(json.dumps({"_id": "a", "title": "Minutes", "text": text}))
+    run("index", tmp_path / "c.jsonl", "-o", tmp_path / "i")
+    question = "how do plants make food?"
+    (hit,) = json.loads(run("search", tmp_path / "i", question, "--json").stdout)
+    start, end = hit["window"]
+    assert answer in hit["text"][start:end]
+    assert hit["cut_tokens"] > 1000
+    shown = run("search", tmp_path / "i", question).stdout
+    assert "tokens at its end were not read by the cross-encoder" in shown
+    assert "… " in shown

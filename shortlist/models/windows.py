@@ -14,7 +14,7 @@ from shortlist.models.tokens import ModelTokenizer
 from shortlist.records import Passage
 
 OVERLAP = 48  # tokens that two windows share, so that no sentence is cut in both
-MOST_WINDOWS = 4  # of one passage, or a book would cost what a shelf does; the rest is counted
+MOST_TOKENS = 1024  # of one passage, or a book would cost what a shelf does; the rest is counted
 LEAST_ROOM = 64  # tokens; where a query and a title leave less, the text is cut as it always was
 
 
@@ -72,10 +72,11 @@ def _reading(text: str, offsets: Sequence[tuple[int, int]], room: int) -> Readin
     if room < LEAST_ROOM:
         return Reading(((0, len(text)),), count - max(room, 0))
     wanted = -(-(count - OVERLAP) // (room - OVERLAP))
-    if wanted <= MOST_WINDOWS:  # evenly, so that the last one is as long as the others
+    most = -(-MOST_TOKENS // (room - OVERLAP))
+    if wanted <= most:  # evenly, so that the last one is as long as the others
         starts = [number * (count - room) // (wanted - 1) for number in range(wanted)]
     else:
-        starts = [number * (room - OVERLAP) for number in range(MOST_WINDOWS)]
+        starts = [number * (room - OVERLAP) for number in range(most)]
     windows = []
     for start in starts:
         end = min(start + room, count)

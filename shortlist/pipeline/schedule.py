@@ -16,7 +16,6 @@ import numpy as np
 
 from shortlist.errors import UsageError
 from shortlist.models.presets import Fusion
-from shortlist.models.windows import MOST_WINDOWS
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.topk import FloatArray
 from shortlist.records import Passage
@@ -132,7 +131,7 @@ class Pace:
 
 
 SLOW = 0.9  # of the blocks that were seen were faster
-LONGEST = 2200  # characters of a window: 512 tokens of English
+LONGEST = 5000  # characters: the tokens of English that are read of one passage at most
 PAIR_UNITS = 150  # what a pair takes beside its length, in characters
 REFUSALS = 25  # questions
 ADAPTIVE_FIRST = 16  # candidates that are always rescored
@@ -191,7 +190,7 @@ class WithinBudget:
 
 def _units(query: str, passage: Passage) -> float:
     length = len(query) + len(passage.title) + len(passage.text)
-    return PAIR_UNITS + min(length, LONGEST * MOST_WINDOWS)
+    return PAIR_UNITS + min(length, LONGEST)
 
 
 @dataclass(frozen=True)

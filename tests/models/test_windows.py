@@ -11,7 +11,7 @@ from shortlist import Passage
 from shortlist.models.loading import resolve
 from shortlist.models.presets import OUR_CROSS_ENCODER
 from shortlist.models.tokens import ModelTokenizer
-from shortlist.models.windows import LEAST_ROOM, MOST_WINDOWS, readings
+from shortlist.models.windows import LEAST_ROOM, MOST_TOKENS, readings
 
 QUERY = "how do plants make food?"
 WORDS = ["tea", "glacier", "photosynthesis", "café", "ice", "1,350", "naïve", "—", "the", "a"]
@@ -62,7 +62,8 @@ def test_windows_fit_and_cover_the_text(tokenizer, words, title, query, seed):
     if reading.cut_tokens == 0:
         assert reading.windows[-1][1] == len(passage.text)
     else:
-        assert len(reading.windows) == MOST_WINDOWS
+        read = len(tokenizer.offsets([passage.text[: reading.windows[-1][1]]])[0])
+        assert read >= MOST_TOKENS
         rest = passage.text[reading.windows[-1][1] :]
         assert reading.cut_tokens == len(tokenizer.offsets([rest])[0])
 
@@ -88,5 +89,5 @@ def test_words_that_are_longer_than_a_window(tokenizer):
 def test_a_megabyte_is_read_from_its_start(tokenizer):
     passage = Passage("0", text_of(200_000))
     (reading,) = readings(tokenizer, QUERY, [passage])
-    assert len(reading.windows) == MOST_WINDOWS
+    assert 4 <= len(reading.windows) <= 8
     assert reading.cut_tokens > 100_000

@@ -156,6 +156,8 @@ def _export(name: str, home: Path, build: Callable[[], TorchModel]) -> None:
                 dynamo=False,
             )
         graph = onnx.load(str(exported_by_torch))
+    except OSError:  # no space: who keeps the cache says so
+        raise
     except Exception as error:  # torch raises dozens of kinds here
         raise ExportError(
             f"{name} cannot be exported to ONNX ({type(error).__name__}: {error}); "

@@ -53,7 +53,8 @@ def quantise(model: ModelProto, *, largest_weight: int = LARGEST_WEIGHT) -> None
     rewriting = _Rewriting(weights, least_values(graph), largest_weight)
     for node in graph.node:
         rewriting.take(node)
-    kept = [tensor for tensor in graph.initializer if tensor.name not in rewriting.replaced]
+    used = {name for node in rewriting.nodes for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.node[:], graph.initializer[:]
     graph.node.extend(rewriting.nodes)
     graph.initializer.extend([*kept, *rewriting.tensors])
@@ -104,7 +105,7 @@ class _Rewriting:
         self._largest_weight = largest_weight
         self._least = least
         self._rows: dict[str, _Rows] = {}
-        self.replaced: set[str] = set()
+        self._done: set[str] = set()
 
     def take(self, node: NodeProto) -> None:
         """Keep a node as it is, or replace a product with constant weights."""
@@ -149,13 +150,13 @@ class _Rewriting:
 
     def _quantised_weight(self, name: str) -> tuple[str, str, str]:
         names = f"{name}/int8", f"{name}/scales", f"{name}/zeros"
-        if name not in self.replaced:
+        if name not in self._done:
             integers, scales = quantised_columns(self._weights[name], self._largest_weight)
             for key, array in zip(
                 names, (integers, scales, np.zeros_like(integers[0])), strict=True
             ):
                 self._constant(key, array)
-            self.replaced.add(name)
+            self._done.add(name)
         return names
 
     def _constant(self, name: str, array: NDArray[Any]) -> str:

@@ -17,6 +17,7 @@ from shortlist.cli.options import (
     IdField,
     Overlap,
     PassageTokens,
+    PrecisionName,
     PresetName,
     SourceArgument,
     TextField,
@@ -53,6 +54,7 @@ def encode(
     overlap: Overlap = 0,
     cut_records: CutRecords = None,
     device: Device = "auto",
+    precision: PrecisionName = "float32",
 ) -> None:
     """Write the embeddings of a collection or of queries, without an index.
 
@@ -66,7 +68,7 @@ def encode(
         refuse_same(written_file, Path(source))
     if queries and options != ReadingOptions():
         raise UsageError("--queries reads queries as they are; leave out --...-field and the cuts")
-    model = load_bi_encoder(preset, bi_encoder, device=device)
+    model = load_bi_encoder(preset, bi_encoder, device=device, precision=precision)
     reading = None if queries else Reading(source, model, options)
     pairs: Iterator[tuple[str, str]]
     if reading:

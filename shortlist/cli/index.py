@@ -80,6 +80,8 @@ def index(
         raise UsageError("--ids names the rows of --embeddings; give both")
     refuse_to_replace(output, overwrite)  # before the models are loaded
     vectors = read_vectors(embeddings, ids) if embeddings else None
+    if vectors is not None and precision == "auto":
+        precision = "float32"  # as most vectors were made
     model = load_bi_encoder(preset, bi_encoder, device=device, precision=precision)
     if source is None and vectors is not None:
         _index_vectors(vectors, output, model, preset, overwrite=overwrite, device=device)

@@ -122,7 +122,10 @@ class RetrieveRerankPipeline:
         """
         if ids is not None and embeddings is None:
             raise UsageError("ids name the rows of embeddings; give both, or Passage records")
-        encoder = first_stage(bi_encoder, preset, device=device, precision=precision)
+        own = embeddings is not None and precision == "auto"  # as most vectors were made
+        encoder = first_stage(
+            bi_encoder, preset, device=device, precision="float32" if own else precision
+        )
         path = Path(path)
         manifest = Manifest(
             model=model_record(encoder),

@@ -17,6 +17,7 @@ from shortlist.cli.options import (
     IndexArgument,
     NoRerank,
     TopK,
+    Where,
 )
 from shortlist.cli.show import note, print_hits, print_json
 from shortlist.pipeline.pipeline import DEFAULT_TOP_K, RetrieveRerankPipeline
@@ -26,6 +27,7 @@ def ask(
     index: IndexArgument,
     top_k: TopK = DEFAULT_TOP_K,
     depth: DepthOrNone = None,
+    where: Where = None,
     adaptive: Adaptive = False,
     budget_ms: BudgetMs = None,
     no_rerank: NoRerank = False,
@@ -46,6 +48,7 @@ def ask(
         pipeline,
         top_k=top_k,
         depth=depth,
+        where=where,
         adaptive=adaptive,
         budget_ms=budget_ms,
         as_json=as_json,
@@ -57,6 +60,7 @@ def converse(
     *,
     top_k: int,
     depth: int | None = None,
+    where: str | None = None,
     adaptive: bool = False,
     budget_ms: float | None = None,
     as_json: bool = False,
@@ -64,7 +68,12 @@ def converse(
     """Answer questions until there are no more."""
     for question in questions():
         hits = pipeline.search(
-            question, top_k=top_k, depth=depth, adaptive=adaptive, budget_ms=budget_ms
+            question,
+            top_k=top_k,
+            depth=depth,
+            where=where,
+            adaptive=adaptive,
+            budget_ms=budget_ms,
         )
         if as_json:
             print_json([hit.as_json() for hit in hits], indent=None)

@@ -30,6 +30,12 @@ DepthOrNone = Annotated[
         show_default=False,
     ),
 ]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where", help="Only among passages like: year >= 2018 and venue in ('ACL', 'EMNLP')."
+    ),
+]
 Adaptive = Annotated[
     bool, typer.Option("--adaptive", help="Rescore until no candidate can beat the best any more.")
 ]

@@ -22,6 +22,7 @@ from shortlist.cli.options import (
     IndexArgument,
     NoRerank,
     PrecisionName,
+    Where,
 )
 from shortlist.cli.show import note, print_hits, print_json, refuse_same
 from shortlist.data.atomic import written
@@ -49,6 +50,7 @@ def search(
         ),
     ] = None,
     depth: DepthOrNone = None,
+    where: Where = None,
     adaptive: Adaptive = False,
     budget_ms: BudgetMs = None,
     queries: Annotated[
@@ -93,6 +95,7 @@ def search(
             depth=depth,
             group_by=group_by,
             fold_duplicates=fold_duplicates,
+            where=where,
             adaptive=adaptive,
             budget_ms=budget_ms,
         )
@@ -114,6 +117,7 @@ def search(
             depth=depth,
             group_by=group_by,
             fold_duplicates=fold_duplicates,
+            where=where,
             adaptive=adaptive,
             budget_ms=budget_ms,
             on_queries=bar.update,

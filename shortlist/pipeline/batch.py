@@ -27,6 +27,7 @@ def search_all(
     depth: int | None = None,
     group_by: str | None = None,
     fold_duplicates: bool = False,
+    where: str | None = None,
     adaptive: bool = False,
     budget_ms: float | None = None,
     on_queries: Callable[[int], object] | None = None,
@@ -43,6 +44,7 @@ def search_all(
             depth=depth,
             group_by=group_by,
             fold_duplicates=fold_duplicates,
+            where=where,
             adaptive=adaptive,
             budget_ms=budget_ms,
         )

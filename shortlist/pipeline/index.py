@@ -17,7 +17,13 @@ import numpy as np
 import pyarrow as pa
 
 from shortlist.data.ids import SeenIds
-from shortlist.errors import DamagedIndexError, DataError, IndexFolderError, IndexWriteError
+from shortlist.errors import (
+    DamagedIndexError,
+    DataError,
+    IndexFolderError,
+    IndexWriteError,
+    UsageError,
+)
 from shortlist.pipeline.layout import (
     MANIFEST,
     FileRecord,
@@ -33,6 +39,8 @@ from shortlist.records import Passage
 
 ROWS_PER_SEGMENT = 32_768
 PASSAGES_AT_ONCE = 8192  # loaded together where all are read
+_OWN_COLUMNS = ("id", "title", "text", "section", "document_id")
+_FIELDS_NAMED = 30  # in an error message
 
 SCHEMA = pa.schema(
     [
@@ -271,6 +279,7 @@ class Index:
                 self._check_size(file)
         self.embeddings = [self._map_embeddings(s) for s in self.manifest.segments]
         self._tables = [self._map_passages(s) for s in self.manifest.segments]
+        self._columns: dict[str, Any] = {}  # of the metadata, as they were asked for
         self._starts = np.cumsum([0, *(s.rows for s in self.manifest.segments)])
 
     def __len__(self) -> int:
@@ -304,6 +313,42 @@ class Index:
         for number in np.unique(homes):
             places = np.flatnonzero(homes == number)
             yield number, places, rows[places] - self._starts[number]
+
+    def column(self, name: str) -> Any:
+        """A field of every passage as an Arrow array, null where a passage has none of that name.
+
+        Args:
+            name: `id`, `title`, `text`, `section`, `document_id`, or a field of the metadata.
+
+        Raises:
+            UsageError: no passage has such a field (those that there are, are named), or its values
+                are of several types.
+        """
+        if name in _OWN_COLUMNS:
+            return pa.chunked_array(
+                [table.column(name).combine_chunks() for table in self._tables]
+            ).combine_chunks()
+        if name not in self._columns:
+            self._columns[name] = self._from_metadata(name)
+        return self._columns[name]
+
+    def _from_metadata(self, name: str) -> Any:
+        values: list[Any] = []
+        known: set[str] = set()
+        for table in self._tables:
+            for text in table.column("metadata").to_pylist():
+                fields = json.loads(text) if text else {}
+                known.update(fields)
+                values.append(fields.get(name))
+        if name not in known:
+            names = ", ".join(sorted({*_OWN_COLUMNS, *known})[:_FIELDS_NAMED])
+            raise UsageError(f"no passage of {self.path} has a field {name!r}; there are: {names}")
+        try:
+            return pa.array(values)
+        except (pa.ArrowException, OverflowError) as error:
+            raise UsageError(
+                f"the values of {name!r} are of several types and cannot be compared: {error}"
+            ) from error
 
     def ids(self) -> set[str]:
         """All passage ids."""

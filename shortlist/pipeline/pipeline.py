@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 import shortlist
 from shortlist.errors import UsageError
@@ -20,6 +23,7 @@ from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for
 from shortlist.models.score_cache import CachedScores
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.distinct import Distinct, Selection
+from shortlist.pipeline.filters import rows_where
 from shortlist.pipeline.index import Index, IndexWriter
 from shortlist.pipeline.layout import Manifest
 from shortlist.pipeline.rerank import reranked
@@ -40,7 +44,16 @@ from shortlist.records import Hit, Passage
 
 DEFAULT_TOP_K = 5
 GROUP_BY = ("document",)
+FILTERS_KEPT = 16  # a byte for each passage
 _HITS_AT_ONCE = 256  # passages loaded at once where an answer needs more than the candidates
+
+
+@dataclass(frozen=True)
+class Among:
+    """The passages that may be found: a mask over all of them, None for all, and their number."""
+
+    mask: NDArray[np.bool_] | None
+    count: int
 
 
 class RetrieveRerankPipeline:
@@ -74,6 +87,7 @@ class RetrieveRerankPipeline:
         self._progress = progress
         self._lock = Lock()
         self._pace = Pace()
+        self._filters: dict[str, Among] = {}
         self._score_cache = score_cache
         self._cross_encoder: Scorer | None = loaded and self._caching(loaded)
 
@@ -261,6 +275,7 @@ class RetrieveRerankPipeline:
         rerank: bool | None = None,
         group_by: str | None = None,
         fold_duplicates: bool = False,
+        where: str | None = None,
         adaptive: bool = False,
         budget_ms: float | None = None,
     ) -> list[Hit]:
@@ -272,6 +287,7 @@ class RetrieveRerankPipeline:
             rerank=rerank,
             group_by=group_by,
             fold_duplicates=fold_duplicates,
+            where=where,
             adaptive=adaptive,
             budget_ms=budget_ms,
         )[0]
@@ -285,6 +301,7 @@ class RetrieveRerankPipeline:
         rerank: bool | None = None,
         group_by: str | None = None,
         fold_duplicates: bool = False,
+        where: str | None = None,
         adaptive: bool = False,
         budget_ms: float | None = None,
         on_stage: OnStage | None = None,
@@ -300,6 +317,8 @@ class RetrieveRerankPipeline:
             group_by: "document" for the best passage of each document.
             fold_duplicates: show one of several passages with nearly the same words; it names the
                 others in `folded`.
+            where: only among passages that meet this, as if there were no others: such as
+                ``year >= 2018 and venue in ("ACL", "EMNLP")``; see `shortlist.pipeline.filters`.
             adaptive: rescore only until no remaining candidate can plausibly enter the first ones.
             budget_ms: milliseconds for each query, within which as many candidates are rescored
                 as this machine can; the queries are answered one after the other. Each hit says
@@ -307,8 +326,9 @@ class RetrieveRerankPipeline:
             on_stage: told what took how long, in seconds: "encode", "retrieve", "rerank".
 
         Raises:
-            UsageError: `top_k` or `depth` below 1, an empty query, an unknown `group_by`, a budget
-                that is not above zero, or `rerank` without a cross-encoder.
+            UsageError: `top_k` or `depth` below 1, an empty query, an unknown `group_by`, a `where`
+                that is no such expression or names an unknown field, a budget that is not above
+                zero, or `rerank` without a cross-encoder.
         """
         effort = Effort(depth, adaptive, budget_ms)
         check_search(queries, top_k, effort)
@@ -318,12 +338,27 @@ class RetrieveRerankPipeline:
         if second and budget_ms is not None:
             _ = self.cross_encoder  # loaded before the clock is started
         distinct = Distinct(documents=group_by == "document", texts=fold_duplicates)
+        among = self._among(where)
         together = [queries] if budget_ms is None else [[query] for query in queries]
         return [
             hits
             for part in together
-            for hits in self._search(part, top_k, effort if second else None, distinct, on_stage)
+            for hits in self._search(
+                part, top_k, effort if second else None, distinct, among, on_stage
+            )
         ]
+
+    def _among(self, where: str | None) -> Among:
+        """Which passages may be found."""
+        if where is None:
+            return Among(None, len(self.index))
+        with self._lock:
+            if where not in self._filters:
+                mask = rows_where(where, self.index.column)
+                while len(self._filters) >= FILTERS_KEPT:
+                    self._filters.pop(next(iter(self._filters)))
+                self._filters[where] = Among(mask, int(mask.sum()))
+            return self._filters[where]
 
     def _search(
         self,
@@ -331,6 +366,7 @@ class RetrieveRerankPipeline:
         top_k: int,
         effort: Effort | None,
         distinct: Distinct,
+        among: Among,
         on_stage: OnStage | None,
     ) -> list[list[Hit]]:
         """Search with that effort in the second stage, or with the first alone."""
@@ -339,7 +375,7 @@ class RetrieveRerankPipeline:
         with timed("encode", on_stage):
             embeddings = self._encode(queries)
         with timed("retrieve", on_stage):
-            found = self._retrieve(queries, embeddings, wanted)
+            found = self._retrieve(queries, embeddings, wanted, among)
         with timed("rerank" if effort else "", on_stage):
             answers = (
                 self._second_stage(found, effort, started) if effort else self._first_stage(found)
@@ -347,7 +383,9 @@ class RetrieveRerankPipeline:
         if not distinct:
             return [hits[:top_k] for hits in answers]
         return [
-            self._selected(Selection(distinct, top_k).take(hits), embeddings[number], len(hits))
+            self._selected(
+                Selection(distinct, top_k).take(hits), embeddings[number], len(hits), among
+            )
             for number, hits in enumerate(answers)
         ]
 
@@ -356,9 +394,9 @@ class RetrieveRerankPipeline:
             return self.bi_encoder.encode_queries(queries, bar.update)
 
     def _retrieve(
-        self, queries: Sequence[str], embeddings: FloatArray, top_k: int
+        self, queries: Sequence[str], embeddings: FloatArray, top_k: int, among: Among
     ) -> list[Candidates]:
-        scores, rows = self._top_k(embeddings, top_k)
+        scores, rows = self._top_k(embeddings, top_k, among)
         passages = self.index.passages(rows.ravel())
         width = rows.shape[1]
         return [
@@ -366,9 +404,18 @@ class RetrieveRerankPipeline:
             for number, query in enumerate(queries)
         ]
 
-    def _top_k(self, embeddings: FloatArray, top_k: int) -> tuple[FloatArray, Int64Array]:
+    def _top_k(
+        self, embeddings: FloatArray, top_k: int, among: Among
+    ) -> tuple[FloatArray, Int64Array]:
+        if not among.count:
+            nothing = (len(embeddings), 0)
+            return np.empty(nothing, np.float32), np.empty(nothing, np.int64)
         return exact_top_k(
-            embeddings, self.index.embeddings, min(top_k, len(self.index)), device=self._search_on
+            embeddings,
+            self.index.embeddings,
+            min(top_k, among.count),
+            mask=among.mask,
+            device=self._search_on,
         )
 
     def _first_stage(self, found: Sequence[Candidates]) -> list[list[Hit]]:
@@ -388,10 +435,12 @@ class RetrieveRerankPipeline:
                 on_batch=bar.update,
             )
 
-    def _selected(self, selection: Selection, embedding: FloatArray, taken: int) -> list[Hit]:
+    def _selected(
+        self, selection: Selection, embedding: FloatArray, taken: int, among: Among
+    ) -> list[Hit]:
         """Go on below the candidates, in the order of the first stage, until there is enough."""
-        while not selection.is_full and taken < len(self.index):
-            scores, rows = self._top_k(embedding[None], 4 * taken)  # begins with what was taken
+        while not selection.is_full and taken < among.count:
+            scores, rows = self._top_k(embedding[None], 4 * taken, among)  # with what was taken
             for start in range(taken, rows.shape[1], _HITS_AT_ONCE):
                 block = slice(start, start + _HITS_AT_ONCE)
                 passages = self.index.passages(rows[0, block])

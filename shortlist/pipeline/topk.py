@@ -32,6 +32,7 @@ def exact_top_k(
     corpus: FloatArray | Sequence[FloatArray],
     top_k: int,
     *,
+    mask: NDArray[np.bool_] | None = None,
     device: str = "cpu",
     chunk_rows: int = CHUNK_ROWS,
     query_block: int = QUERY_BLOCK,
@@ -43,17 +44,19 @@ def exact_top_k(
         corpus: float32 `[n, dim]`, or several such arrays (memory-mapped ones too) that are
             searched as if they stood one below the other.
         top_k: how many rows to return, at least 1.
+        mask: bool `[n]`, the rows that may be returned; all of them by default.
         device: where the products are computed: `cpu` (numpy), or a torch device such as `cuda`.
         chunk_rows: rows of the corpus in one product; changes the memory, never the answer.
         query_block: queries in one product; changes the memory, never the answer.
 
     Returns:
         Scores float32 `[q, top_k]`, falling, and row numbers int64 `[q, top_k]`; equal scores by
-        row number. Where the corpus has fewer than `top_k` rows: -inf and -1.
+        row number. Where the corpus (or the mask) has fewer than `top_k` rows: -inf and -1.
 
     Raises:
         UsageError: `top_k` below 1.
-        DataError: dimensions differ, or a value is NaN or infinite (the row is named).
+        DataError: dimensions differ, the mask has another length, or a value is NaN or infinite
+            (the row is named).
     """
     segments = [corpus] if isinstance(corpus, np.ndarray) else list(corpus)
     if top_k < 1:
@@ -66,6 +69,10 @@ def exact_top_k(
                 " expected embeddings of one model"
             )
     rows = sum(len(segment) for segment in segments)
+    if mask is not None:
+        if mask.shape != (rows,) or mask.dtype != np.bool_:
+            raise DataError(f"the mask is {mask.dtype} {mask.shape}, expected bool ({rows},)")
+        rows = int(mask.sum())
     scores = np.full((len(queries), top_k), -np.inf, dtype=np.float32)
     ids = np.full((len(queries), top_k), -1, dtype=np.int64)
     wanted = min(top_k, rows)
@@ -74,7 +81,7 @@ def exact_top_k(
             block = slice(start, start + query_block)
             _search_block(
                 queries[block], segments, scores[block, :wanted], ids[block, :wanted],
-                device, chunk_rows,
+                mask, device, chunk_rows,
             )  # fmt: skip
     return scores, ids
 
@@ -104,6 +111,7 @@ def _search_block(
     segments: Sequence[FloatArray],
     scores: FloatArray,
     ids: Int64Array,
+    mask: NDArray[np.bool_] | None,
     device: str,
     chunk_rows: int,
 ) -> None:
@@ -115,12 +123,12 @@ def _search_block(
     # The k-th best score is at least this, for each query, whatever the rounding.
     floor = np.full(len(queries), -np.inf)
     found: list[tuple[Int64Array, Int64Array, NDArray[np.float64]]] = []
-    for first_row, chunk, norm in _chunks(segments, chunk_rows):
+    for numbers, chunk, norm in _chunks(segments, chunk_rows, mask):
         slack = gamma * query_norms * norm * (1 + 1e-6) + 1e-37
         floor, query_rows, rows, approximate = _survivors(
             queries, chunk, top_k, floor, slack, device
         )
-        found.append((query_rows, rows + first_row, approximate + slack[query_rows]))
+        found.append((query_rows, numbers[rows], approximate + slack[query_rows]))
     query_rows, rows, upper = (
         np.concatenate([part[0] for part in found]),
         np.concatenate([part[1] for part in found]),
@@ -139,20 +147,26 @@ def _search_block(
 
 
 def _chunks(
-    segments: Sequence[FloatArray], chunk_rows: int
-) -> Iterator[tuple[int, FloatArray, float]]:
-    """Number of the first row, the rows, and the largest norm among them, chunk by chunk."""
+    segments: Sequence[FloatArray], chunk_rows: int, mask: NDArray[np.bool_] | None
+) -> Iterator[tuple[Int64Array, FloatArray, float]]:
+    """Numbers of the rows, the rows, and the largest norm among them, chunk by chunk."""
     first_row = 0
     for segment in segments:
         for start in range(0, len(segment), chunk_rows):
             chunk = np.asarray(segment[start : start + chunk_rows], dtype=np.float32)
+            numbers = np.arange(first_row, first_row + len(chunk))
+            first_row += len(chunk)
+            if mask is not None:
+                allowed = mask[numbers]
+                if not allowed.any():
+                    continue
+                numbers, chunk = numbers[allowed], chunk[allowed]
             norm = float(np.sqrt(np.einsum("ij,ij->i", chunk, chunk).max()))
             if not np.isfinite(norm):
-                check_embeddings(chunk, f"corpus rows from {first_row}")
+                check_embeddings(chunk, f"corpus rows from {numbers[0]}")
                 norm = float(np.linalg.norm(chunk.astype(np.float64), axis=1).max())
             # float32 sums of squares are themselves off by a relative gamma
-            yield first_row, chunk, norm * (1 + 1e-4)
-            first_row += len(chunk)
+            yield numbers, chunk, norm * (1 + 1e-4)
 
 
 def _survivors(

@@ -106,6 +106,16 @@ def test_search_within_an_effort(index):
     assert "budget_ms must be milliseconds above zero (got 0.0)" in error
 
 
+def test_search_among_some(index):
+    arguments = ("search", index, "a warm drink", "--json", "--where")
+    hits = json.loads(run(*arguments, "id in ('n0', 'n3')").stdout)
+    assert {hit["id"] for hit in hits} == {"n0", "n3"}
+    assert (
+        "has a field 'year'; there are: document_id" in run(*arguments, "year > 1", code=2).stderr
+    )
+    assert "is no expression" in run(*arguments, "year >", code=2).stderr
+
+
 def test_ask_within_an_effort(index):
     done = run("ask", index, "--json", "--budget-ms", "0.001", stdin=None, input="a warm drink\n")
     assert {hit["depth"] for hit in json.loads(done.stdout)} == {0}

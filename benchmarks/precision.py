@@ -8,7 +8,8 @@
 `score`: every dev question's first 30 candidates (by float32 embeddings) scored by the
 cross-encoder in both precisions; a question whose candidates hold nothing relevant counts as zero
 in both without being scored. Questions are taken in a seeded random order over all sets, so that
-what is there at any moment is a random sample. `table`: MRR@10 and nDCG@10 of the fused order and
+what is there at any moment is a random sample. `--seven-bits` takes the weights that a CPU without
+VNNI gets. `table`: MRR@10 and nDCG@10 of the fused order and
 of the logits' own.
 """
 
@@ -29,6 +30,7 @@ from shortlist.data.qrels import read_qrels
 from shortlist.data.queries import read_queries
 from shortlist.evaluation.metrics import has_relevant, score
 from shortlist.evaluation.significance import paired_bootstrap
+from shortlist.models import onnx as light_path
 from shortlist.models.presets import MINILM, OUR_CROSS_ENCODER, PRESETS, Fusion
 from shortlist.models.remembered import RememberedScores
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
@@ -124,6 +126,11 @@ def line(name: str, before: np.ndarray, after: np.ndarray) -> None:
     )
 
 
+def results(args: argparse.Namespace) -> Path:
+    kind = "-7bit" if args.seven_bits else ""
+    return args.out / f"depth{args.depth}-{'-'.join(args.precisions)}{kind}.jsonl"
+
+
 def score_all(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     sets = {name: questions_of(args, name) for name in args.sets or ASYMMETRIC}
@@ -133,7 +140,7 @@ def score_all(args: argparse.Namespace) -> None:
         )
         for p in args.precisions
     }
-    target = args.out / f"depth{args.depth}-{'-'.join(args.precisions)}.jsonl"
+    target = results(args)
     done = {(row["set"], row["query"]) for row in rows_of(target)}
     everything = [(name, query) for name, questions in sets.items() for query in questions.texts]
     order = np.random.default_rng(0).permutation(len(everything))[: args.limit]
@@ -175,7 +182,7 @@ def rows_of(file: Path) -> list[dict]:
 
 
 def table(args: argparse.Namespace) -> None:
-    rows = rows_of(args.out / f"depth{args.depth}-{'-'.join(PRECISIONS)}.jsonl")
+    rows = rows_of(results(args))
     print(f"{OUR_CROSS_ENCODER}: depth {args.depth}, {len(rows):,} dev questions\n")
     print("| set | order by | measure | questions | float32 | int8 | change (95 %) |")
     print("|---|---|---|---|---|---|---|")
@@ -217,12 +224,16 @@ def main() -> None:
         parsing.add_argument("--work", type=Path, default=Path("work/systems"))
     for parsing in verbs.choices.values():
         parsing.add_argument("--data", type=Path, default=SHARED)
+        parsing.add_argument("--seven-bits", action="store_true", help="as without VNNI")
     for parsing in (scoring, showing):
         parsing.add_argument("--depth", type=int, default=DEPTH)
         parsing.add_argument("--out", type=Path, default=Path("work/precision"))
+    for parsing in (scoring, showing):
+        parsing.add_argument("--precisions", nargs="*", default=list(PRECISIONS))
     scoring.add_argument("--limit", type=int, help="of all sets together")
-    scoring.add_argument("--precisions", nargs="*", default=list(PRECISIONS))
     args = parser.parse_args()
+    if args.seven_bits:
+        light_path.products_saturate = lambda: True
     {"embed": embed, "score": score_all, "table": table}[args.verb](args)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -147,10 +147,11 @@ class RetrieveRerankPipeline:
             created_by=f"shortlist {shortlist.__version__}",
         )
         cuts = Cuts()
+        total = len(passages) if isinstance(passages, Sized) else None  # the time left is known
         stream = as_passages(passages)
         with (
             IndexWriter(path, manifest, overwrite=overwrite) as writer,
-            progress_bar("indexing", None, "passages", progress) as bar,
+            progress_bar("indexing", total, "passages", progress) as bar,
         ):
             if embeddings is None:
                 batches = encoded(stream, encoder, cuts, bar)

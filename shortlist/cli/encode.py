@@ -54,7 +54,7 @@ def encode(
     overlap: Overlap = 0,
     cut_records: CutRecords = None,
     device: Device = "auto",
-    precision: PrecisionName = "float32",
+    precision: PrecisionName = "auto",
 ) -> None:
     """Write the embeddings of a collection or of queries, without an index.
 

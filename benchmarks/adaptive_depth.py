@@ -16,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 from encode import SHARED
-from precision import by_question, rows_of
+from precision import by_question, change, ranked, rows_of
 
 from shortlist.data.qrels import read_qrels
-from shortlist.evaluation.significance import paired_bootstrap
 from shortlist.models.presets import PRESETS, Fusion
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.schedule import AdaptiveDepth
@@ -47,22 +46,9 @@ def depth_of(row: dict, fusion: Fusion, precision: str) -> int:
     return done
 
 
-def ranking(row: dict, depth: int, precision: str) -> list[str]:
-    if "ids" not in row:
-        return ["nothing relevant was found"]
-    scores = [
-        FUSION.score(logit, cosine, rank)
-        for rank, (logit, cosine) in enumerate(
-            zip(row[precision][:depth], row["cosines"][:depth], strict=True), 1
-        )
-    ]
-    order = np.argsort(-np.array(scores), kind="stable")
-    return [row["ids"][i] for i in order] + row["ids"][depth:]
-
-
 def values(rows: list[dict], qrels: dict, depths: list[int], precision: str) -> np.ndarray:
     """`[measure, question]`, in the order of the questions' names."""
-    run = {r["name"]: ranking(r, d, precision) for r, d in zip(rows, depths, strict=True)}
+    run = {r["name"]: ranked(r, FUSION, precision, d) for r, d in zip(rows, depths, strict=True)}
     judged = {r["name"]: qrels[r["set"]][r["query"]] for r in rows}
     return np.array([by_question(run, judged, measure) for measure in MEASURES])
 
@@ -103,12 +89,7 @@ def main() -> None:
 
 
 def show(half: str, what: str, depth: float, whole: np.ndarray, got: np.ndarray) -> None:
-    cells = []
-    for before, after in zip(whole, got, strict=True):
-        change = paired_bootstrap(before, after)
-        cells.append(
-            f"{change.relative:+.2%} ({change.relative_low:+.2%} to {change.relative_high:+.2%})"
-        )
+    cells = [change(before, after) for before, after in zip(whole, got, strict=True)]
     print(f"| {half} | {what} | {depth:.1f} | {' | '.join(cells)} |")
 
 

@@ -36,6 +36,7 @@ from shortlist.models.remembered import RememberedScores
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
 from shortlist.pipeline.systems import first_stages
 from shortlist.pipeline.topk import exact_top_k
+from shortlist.records import Passage
 
 ASYMMETRIC = [
     "squad",
@@ -116,14 +117,19 @@ def by_question(run: dict[str, list[str]], qrels: dict, measure: str) -> np.ndar
 
 
 def line(name: str, before: np.ndarray, after: np.ndarray) -> None:
-    change = paired_bootstrap(before, after)
-    bounds = (change.relative, change.relative_low, change.relative_high)
-    relative, low, high = (np.nan if bound is None else bound for bound in bounds)
     print(
         f"| {name} | {len(before):,} | {before.mean():.4f} | {after.mean():.4f} | "
-        f"{relative:+.2%} ({low:+.2%} to {high:+.2%}) |",
+        f"{change(before, after)} |",
         flush=True,
     )
+
+
+def change(before: np.ndarray, after: np.ndarray) -> str:
+    """The relative change of the mean, with its interval."""
+    found = paired_bootstrap(before, after)
+    bounds = (found.relative, found.relative_low, found.relative_high)
+    relative, low, high = (np.nan if bound is None else bound for bound in bounds)
+    return f"{relative:+.2%} ({low:+.2%} to {high:+.2%})"
 
 
 def results(args: argparse.Namespace) -> Path:
@@ -167,7 +173,7 @@ def scored(
         row = {"set": name, "query": query}
         if any(questions.qrels[query].get(hit.id, 0) > 0 for hit in hits):
             row |= {"ids": [h.id for h in hits], "cosines": [h.retrieval_score for h in hits]}
-            pairs += [(text, f"{hit.title} {hit.text}" if hit.title else hit.text) for hit in hits]
+            pairs += [(text, Passage(h.id, h.text, h.title).model_text) for h in hits]
         rows.append(row)
     logits = {p: scorer.score(pairs).tolist() for p, scorer in scorers.items()}
     taken = 0
@@ -204,15 +210,16 @@ def table(args: argparse.Namespace) -> None:
             line(f"all questions | {label} | {measure}", *np.concatenate(parts, axis=1))
 
 
-def ranked(row: dict, rule: Fusion, precision: str) -> list[str]:
-    """The ids of a question's candidates in the order of the rule."""
+def ranked(row: dict, rule: Fusion, precision: str, depth: int | None = None) -> list[str]:
+    """The ids of a question's candidates, the first `depth` in the order of the rule."""
     if "ids" not in row:
         return ["nothing relevant was found"]
     scores = [
         rule.score(logit, cosine, rank)
         for rank, (logit, cosine) in enumerate(zip(row[precision], row["cosines"], strict=True), 1)
-    ]
-    return [row["ids"][i] for i in np.argsort(-np.array(scores), kind="stable")]
+    ][:depth]
+    order = np.argsort(-np.array(scores), kind="stable")
+    return [row["ids"][i] for i in order] + row["ids"][len(scores) :]
 
 
 def main() -> None:

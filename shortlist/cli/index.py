@@ -27,7 +27,7 @@ from shortlist.models.bi_encoder import BiEncoder
 from shortlist.models.presets import DEFAULT_PRESET
 from shortlist.pipeline.index import refuse_to_replace
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
-from shortlist.pipeline.stages import NO_MODEL, load_bi_encoder
+from shortlist.pipeline.stages import NO_MODEL, load_bi_encoder, precision_beside
 from shortlist.pipeline.vectors import OwnVectors, read_vectors
 from shortlist.records import Passage
 
@@ -80,8 +80,7 @@ def index(
         raise UsageError("--ids names the rows of --embeddings; give both")
     refuse_to_replace(output, overwrite)  # before the models are loaded
     vectors = read_vectors(embeddings, ids) if embeddings else None
-    if vectors is not None and precision == "auto":
-        precision = "float32"  # as most vectors were made
+    precision = precision_beside(vectors, precision)
     model = load_bi_encoder(preset, bi_encoder, device=device, precision=precision)
     if source is None and vectors is not None:
         _index_vectors(vectors, output, model, preset, overwrite=overwrite, device=device)

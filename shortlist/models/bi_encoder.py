@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from shortlist.errors import ModelError, UsageError
-from shortlist.models.batches import FloatArray, Int64Array, pad, run_batches
+from shortlist.models.batches import TOKENS_PER_BATCH, FloatArray, Int64Array, pad, run_batches
 from shortlist.models.loading import ModelFolder, resolve
 from shortlist.models.onnx import (
     Precision,
@@ -18,11 +18,9 @@ from shortlist.models.onnx import (
     Quality,
     TorchModel,
     cores,
-    exported,
-    exported_int8,
     in_precision,
+    light_path,
     loaded,
-    runner,
     torch_runner,
 )
 from shortlist.models.tokens import ModelTokenizer
@@ -73,18 +71,14 @@ class BiEncoder:
             return _load_with_torch(folder, self._tokenizer)
 
         if device == "cpu":
-            if precision == "int8":
-                graph = exported_int8(folder, build, self._quality())
-            else:
-                graph = exported(folder, build)
-            self._run, self._workers = runner(graph), cores()
-            self.dim, self._tokens_per_batch = graph.width, None
+            self._run, self.dim = light_path(folder, build, self._quality(), precision)
+            self._workers, self._tokens_per_batch = cores(), TOKENS_PER_BATCH
         else:
             model = loaded(build)
             target = device.removeprefix("torch-")
             self._run, self._workers = torch_runner(model, target), 1
             self.dim = int(self._run(model.examples[0]).shape[1])
-            self._tokens_per_batch = None if target == "cpu" else TOKENS_PER_BATCH_GPU
+            self._tokens_per_batch = tokens_per_batch(target)
 
     @classmethod
     def load(
@@ -180,7 +174,6 @@ class BiEncoder:
         on_batch: Callable[[int], object] | None,
         on_cut: Callable[[int], object] | None = None,
     ) -> FloatArray:
-        options = {"tokens_per_batch": self._tokens_per_batch} if self._tokens_per_batch else {}
         embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             block = slice(start, start + TEXTS_AT_ONCE)
@@ -196,12 +189,17 @@ class BiEncoder:
                 pad_id=self._tokenizer.pad_id,
                 workers=self._workers,
                 on_batch=on_batch,
-                **options,
+                tokens_per_batch=self._tokens_per_batch,
             )
         if self.metric == "cosine":
             norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
             embeddings /= np.maximum(norms, np.finfo(np.float32).tiny)
         return embeddings
+
+
+def tokens_per_batch(device: str) -> int:
+    """How large torch's batches are: a GPU wants large ones."""
+    return TOKENS_PER_BATCH if device == "cpu" else TOKENS_PER_BATCH_GPU
 
 
 def choose_device(device: str, precision: str = "float32") -> str:

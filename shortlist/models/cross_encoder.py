@@ -9,8 +9,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from shortlist.errors import ModelError
-from shortlist.models.batches import FloatArray, Int64Array, pad, run_batches
-from shortlist.models.bi_encoder import TOKENS_PER_BATCH_GPU, choose_device
+from shortlist.models.batches import TOKENS_PER_BATCH, FloatArray, Int64Array, pad, run_batches
+from shortlist.models.bi_encoder import choose_device, tokens_per_batch
 from shortlist.models.loading import ModelFolder, resolve
 from shortlist.models.onnx import (
     Precision,
@@ -18,11 +18,9 @@ from shortlist.models.onnx import (
     Quality,
     TorchModel,
     cores,
-    exported,
-    exported_int8,
     in_precision,
+    light_path,
     loaded,
-    runner,
     torch_runner,
     variant,
 )
@@ -87,16 +85,12 @@ class CrossEncoder:
             return _load_with_torch(folder, self._tokenizer)
 
         if device == "cpu":
-            if precision == "int8":
-                graph = exported_int8(folder, build, self._quality())
-            else:
-                graph = exported(folder, build)
-            self._run, self._workers = runner(graph), cores()
-            self._tokens_per_batch = None
+            self._run, _ = light_path(folder, build, self._quality(), precision)
+            self._workers, self._tokens_per_batch = cores(), TOKENS_PER_BATCH
         else:
             target = device.removeprefix("torch-")
             self._run, self._workers = torch_runner(loaded(build), target), 1
-            self._tokens_per_batch = None if target == "cpu" else TOKENS_PER_BATCH_GPU
+            self._tokens_per_batch = tokens_per_batch(target)
 
     @classmethod
     def load(
@@ -124,7 +118,6 @@ class CrossEncoder:
         A higher logit means more relevant; logits of different queries are comparable as far as
         the model was trained to make them so.
         """
-        options = {"tokens_per_batch": self._tokens_per_batch} if self._tokens_per_batch else {}
         logits = np.empty(len(pairs), dtype=np.float32)
         # of similar lengths, so that no batch is padded more for being cut into blocks
         order = np.argsort([len(query) + len(text) for query, text in pairs], kind="stable")
@@ -137,7 +130,7 @@ class CrossEncoder:
                 pad_id=self._tokenizer.pad_id,
                 workers=self._workers,
                 on_batch=on_batch,
-                **options,
+                tokens_per_batch=self._tokens_per_batch,
             )[:, 0]
         return logits
 

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 Precision = Literal["float32", "int8"]
 PrecisionChoice = Literal["auto", "float32", "int8"]
 """``auto``: int8 on a CPU for a model whose int8 graph meets its bounds, and float32 elsewhere."""
+
+Run: TypeAlias = Callable[[dict[str, Int64Array]], FloatArray]
+"""One padded batch -> float32 `[b, width]`."""
 
 T = TypeVar("T")
 
@@ -94,6 +97,24 @@ def exported_int8(
         _quantise(folder.name, exported(folder, build), home, quality)
 
     return cached(folder.name, key, f"quantising {folder.name}", write)
+
+
+def light_path(
+    folder: ModelFolder,
+    build: Callable[[], TorchModel],
+    quality: Quality,
+    precision: Precision,
+) -> tuple[Run, int]:
+    """What runs a model's batches without torch, and the width of its output.
+
+    Raises:
+        ExportError: as `exported` and `exported_int8`.
+    """
+    if precision == "int8":
+        graph = exported_int8(folder, build, quality)
+    else:
+        graph = exported(folder, build)
+    return runner(graph), graph.width
 
 
 def in_precision(load: Callable[[Precision], T], choice: PrecisionChoice, device: str) -> T:
@@ -224,9 +245,7 @@ def _verified(path: Path, name: str, model: TorchModel) -> ExportedModel:
     return replace(draft, width=width)
 
 
-def torch_runner(
-    model: TorchModel, device: str = "cpu"
-) -> Callable[[dict[str, Int64Array]], FloatArray]:
+def torch_runner(model: TorchModel, device: str = "cpu") -> Run:
     """A function that runs one padded batch in torch on `device`, float32 `[b, width]`."""
     import torch
 
@@ -241,7 +260,7 @@ def torch_runner(
     return run
 
 
-def runner(model: ExportedModel) -> Callable[[dict[str, Int64Array]], FloatArray]:
+def runner(model: ExportedModel) -> Run:
     """A function that runs one padded batch, float32 `[b, width]`, on the calling thread.
 
     The session has a single thread of its own making: callers run batches on several threads

@@ -325,9 +325,8 @@ class Index:
                 are of several types.
         """
         if name in _OWN_COLUMNS:
-            return pa.chunked_array(
-                [table.column(name).combine_chunks() for table in self._tables]
-            ).combine_chunks()
+            chunks = [chunk for table in self._tables for chunk in table.column(name).chunks]
+            return pa.chunked_array(chunks).combine_chunks()
         if name not in self._columns:
             self._columns[name] = self._from_metadata(name)
         return self._columns[name]

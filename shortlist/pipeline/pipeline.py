@@ -23,7 +23,6 @@ from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for
 from shortlist.models.score_cache import CachedScores
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.distinct import Distinct, Selection
-from shortlist.pipeline.filters import rows_where
 from shortlist.pipeline.index import Index, IndexWriter
 from shortlist.pipeline.layout import Manifest
 from shortlist.pipeline.rerank import reranked
@@ -34,6 +33,7 @@ from shortlist.pipeline.stages import (
     encoder_of,
     first_stage,
     model_record,
+    precision_beside,
     second_stage,
 )
 from shortlist.pipeline.timing import OnStage, timed
@@ -136,9 +136,8 @@ class RetrieveRerankPipeline:
         """
         if ids is not None and embeddings is None:
             raise UsageError("ids name the rows of embeddings; give both, or Passage records")
-        own = embeddings is not None and precision == "auto"  # as most vectors were made
         encoder = first_stage(
-            bi_encoder, preset, device=device, precision="float32" if own else precision
+            bi_encoder, preset, device=device, precision=precision_beside(embeddings, precision)
         )
         path = Path(path)
         manifest = Manifest(
@@ -320,7 +319,7 @@ class RetrieveRerankPipeline:
                 others in `folded`.
             where: only among passages that meet this, as if there were no others: such as
                 ``year >= 2018 and venue in ("ACL", "EMNLP")``; see `shortlist.pipeline.filters`.
-            adaptive: rescore only until no remaining candidate can plausibly enter the first ones.
+            adaptive: rescore only until no remaining candidate can plausibly beat the best one.
             budget_ms: milliseconds for each query, within which as many candidates are rescored
                 as this machine can; the queries are answered one after the other. Each hit says
                 how many there were in `depth`. Loading the models is not counted.
@@ -355,6 +354,8 @@ class RetrieveRerankPipeline:
             return Among(None, len(self.index))
         with self._lock:
             if where not in self._filters:
+                from shortlist.pipeline.filters import rows_where  # loads Arrow's kernels
+
                 mask = rows_where(where, self.index.column)
                 while len(self._filters) >= FILTERS_KEPT:
                     self._filters.pop(next(iter(self._filters)))

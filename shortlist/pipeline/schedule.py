@@ -22,6 +22,15 @@ from shortlist.records import Passage
 
 DEFAULT_DEPTH = 30
 DEEPEST = 100  # where the depth is decided by something else: a budget, or the candidates
+SLOW = 0.9  # of the blocks that were seen were faster
+LONGEST = 5000  # characters: the tokens of English that are read of one passage at most
+PAIR_UNITS = 150  # what a pair takes beside its length, in characters
+REFUSALS = 25  # questions
+ADAPTIVE_FIRST = 16  # candidates that are always rescored
+ADAPTIVE_BLOCK = 8  # candidates rescored between two looks at whether that was enough
+FIRST_BLOCK = 4  # candidates from which an unknown machine's pace is learned
+RESERVED = 0.1  # of a budget, for what comes after the rescoring, and for surprises
+LEAST_BLOCK = 2  # a single pair would leave all cores but one idle
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Effort:
     Attributes:
         depth: candidates of a question that are rescored; where something else decides as well,
             the most. None: 30, or 100.
-        adaptive: stop where no remaining candidate can plausibly enter the first ones.
+        adaptive: stop where no remaining candidate can plausibly beat the best one.
         budget_ms: milliseconds from the question to the answer; models are loaded before.
     """
 
@@ -105,11 +114,11 @@ class Pace:
     """
 
     seen: deque[float] = field(default_factory=lambda: deque(maxlen=32))  # seconds per unit
-    refused: deque[bool] = field(default_factory=deque)  # questions since anything was rescored
+    refused: int = 0  # questions since anything was rescored
 
     def learn(self, units: float, seconds: float) -> None:
         """Remember a block."""
-        self.refused.clear()
+        self.refused = 0
         if units > 0:
             self.seen.append(seconds / units)
 
@@ -119,26 +128,15 @@ class Pace:
         After some of them the slowest block is forgotten: the machine may have been busy with
         something else then, and would never be measured again.
         """
-        self.refused.append(True)
-        if len(self.refused) >= REFUSALS and self.seen:
-            self.refused.clear()
+        self.refused += 1
+        if self.refused >= REFUSALS and self.seen:
+            self.refused = 0
             self.seen.remove(max(self.seen))
 
     @property
     def seconds_per_unit(self) -> float | None:
         """What most blocks did not exceed; None before the first."""
         return float(np.quantile(list(self.seen), SLOW)) if self.seen else None
-
-
-SLOW = 0.9  # of the blocks that were seen were faster
-LONGEST = 5000  # characters: the tokens of English that are read of one passage at most
-PAIR_UNITS = 150  # what a pair takes beside its length, in characters
-REFUSALS = 25  # questions
-ADAPTIVE_FIRST = 16  # candidates that are always rescored
-ADAPTIVE_BLOCK = 8  # candidates rescored between two looks at whether that was enough
-FIRST_BLOCK = 4  # candidates from which an unknown machine's pace is learned
-RESERVED = 0.1  # of a budget, for what comes after the rescoring, and for surprises
-LEAST_BLOCK = 2  # a single pair would leave all cores but one idle
 
 
 class WithinBudget:

@@ -46,6 +46,11 @@ def load_bi_encoder(
     )
 
 
+def precision_beside(vectors: Any, precision: PrecisionChoice) -> PrecisionChoice:
+    """The precision of the encoder where a user may bring vectors: most were made in float32."""
+    return "float32" if vectors is not None and precision == "auto" else precision
+
+
 def first_stage(
     choice: EncoderChoice, preset: str, *, device: str = "auto", precision: PrecisionChoice = "auto"
 ) -> Encoder:

@@ -14,10 +14,13 @@ import typer
 
 import shortlist
 from shortlist.cli import (
+    add,
     ask,
     check,
     choose,
+    compact,
     compare,
+    delete,
     demo,
     encode,
     evaluate,
@@ -28,6 +31,7 @@ from shortlist.cli import (
     search,
     sync,
     train,
+    verify,
 )
 from shortlist.errors import ShortlistError
 
@@ -45,7 +49,13 @@ app.command("index")(index.index)
 app.command("search")(search.search)
 app.command("ask")(ask.ask)
 app.command("demo")(demo.demo)
+app.command("add")(add.add)
+app.command("upsert")(add.upsert)
+app.command("delete")(delete.delete)
 app.command("sync")(sync.sync)
+app.command("compact")(compact.compact)
+app.command("verify")(verify.verify)
+app.command("repair")(verify.repair)
 app.command("rerank")(rerank.rerank)
 app.command("encode")(encode.encode)
 app.command("evaluate")(evaluate.evaluate)

@@ -31,7 +31,7 @@ from shortlist.errors import DataError, UsageError
 from shortlist.models.presets import DEFAULT_PRESET
 from shortlist.pipeline.stages import load_bi_encoder
 from shortlist.pipeline.vectors import NpyWriter
-from shortlist.pipeline.writing import PASSAGES_AT_ONCE, Cuts
+from shortlist.pipeline.writing import PASSAGES_AT_ONCE
 
 
 def encode(
@@ -75,7 +75,7 @@ def encode(
         pairs = ((passage.id, passage.model_text) for passage in reading.passages())
     else:
         pairs = iter(read_queries(source).items())
-    rows, cuts = 0, Cuts()
+    rows, cuts = 0, list[int]()
     with (
         tqdm(desc="encoding", unit=" texts", disable=None) as bar,
         written(ids) as names,
@@ -86,7 +86,7 @@ def encode(
             vectors.write(
                 model.encode_queries(texts, bar.update)
                 if queries
-                else model.encode_passages(texts, bar.update, cuts.count)
+                else model.encode_passages(texts, bar.update, lambda _, cut: cuts.append(cut))
             )
             names.write("".join(f"{name}\n" for name, _ in batch).encode("utf-8", "replace"))
             rows += len(batch)
@@ -94,7 +94,7 @@ def encode(
             raise DataError(f"{source}: there is nothing to encode")
     if reading:
         reading.report()
-    report_cuts(model, cuts.passages, cuts.tokens)
+    report_cuts(model, len(cuts), sum(cuts))
     note(f"{rows:,} embeddings of {model.dim} dimensions: {output}, ids: {ids}")
 
 

@@ -26,6 +26,7 @@ from shortlist.errors import UsageError
 from shortlist.models.bi_encoder import BiEncoder
 from shortlist.models.presets import DEFAULT_PRESET
 from shortlist.pipeline.index import refuse_to_replace
+from shortlist.pipeline.layout import Store
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
 from shortlist.pipeline.stages import NO_MODEL, load_bi_encoder, precision_beside
 from shortlist.pipeline.vectors import OwnVectors, read_vectors
@@ -62,10 +63,16 @@ def index(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an index that is there already.")
     ] = False,
+    store: Annotated[
+        Store,
+        typer.Option("--store", help="How embeddings are kept: float16 takes half the space."),
+    ] = "float32",
     device: Device = "auto",
     precision: PrecisionName = "auto",
 ) -> None:
     """Embed a collection of texts once, to be searched by meaning.
+
+    Interrupted or killed, the same command goes on where it was.
 
     Example: shortlist index my-notes/ -o notes.idx
     """
@@ -83,7 +90,9 @@ def index(
     precision = precision_beside(vectors, precision)
     model = load_bi_encoder(preset, bi_encoder, device=device, precision=precision)
     if source is None and vectors is not None:
-        _index_vectors(vectors, output, model, preset, overwrite=overwrite, device=device)
+        _index_vectors(
+            vectors, output, model, preset, overwrite=overwrite, store=store, device=device
+        )
         return
     build(
         str(source),
@@ -94,6 +103,7 @@ def index(
         options=options,
         vectors=vectors,
         overwrite=overwrite,
+        store=store,
         device=device,
     )
 
@@ -108,6 +118,7 @@ def build(
     options: ReadingOptions | None = None,
     vectors: OwnVectors | None = None,
     overwrite: bool = False,
+    store: Store = "float32",
     device: str = "auto",
 ) -> RetrieveRerankPipeline:
     """Index a collection and say on stderr what was kept, dropped and cut."""
@@ -121,6 +132,7 @@ def build(
         embeddings=vectors.embeddings if vectors else None,
         ids=list(vectors.rows) if vectors and vectors.rows is not None else None,
         overwrite=overwrite,
+        store=store,
         source=reading.described,
         device=device,
         progress=None,
@@ -139,6 +151,7 @@ def _index_vectors(
     preset: str,
     *,
     overwrite: bool,
+    store: Store,
     device: str,
 ) -> None:
     """Index vectors without texts: searches answer with ids, and nothing can be reranked."""
@@ -151,6 +164,7 @@ def _index_vectors(
         cross_encoder=NO_MODEL,
         embeddings=vectors.embeddings,
         overwrite=overwrite,
+        store=store,
         device=device,
         progress=None,
     )

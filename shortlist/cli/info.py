@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
-
-import typer
 
 from shortlist.cli.options import AsJson, IndexArgument
-from shortlist.cli.show import note, print_json, table
+from shortlist.cli.show import print_json, table
 from shortlist.data.ledger import counted
 from shortlist.pipeline.index import Index
 
@@ -16,38 +13,50 @@ from shortlist.pipeline.index import Index
 def info(
     index: IndexArgument,
     as_json: AsJson = False,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Read every file and compare its checksum.")
-    ] = False,
 ) -> None:
     """Show what an index holds and which models it was made with.
 
     Example: shortlist info notes.idx
     """
     opened = Index(index)
-    if verify:
-        opened.verify()
-        note("every file is as it was committed")
     manifest = opened.manifest
     if as_json:
-        print_json(asdict(manifest) | {"rows": manifest.rows, "bytes": opened.size()})
+        counts = {
+            "rows": manifest.rows,
+            "deleted_rows": opened.stored_rows - manifest.rows,
+            "cut_passages": manifest.cut_passages,
+            "cut_tokens": manifest.cut_tokens,
+            "bytes": opened.size(),
+        }
+        print_json(asdict(manifest) | counts)
         return
     model = manifest.model
+    deleted = opened.stored_rows - manifest.rows
+    options = manifest.source.get("options", {})
     rows = {
-        "passages": f"{manifest.rows:,}",
+        "passages": f"{manifest.rows:,}"
+        + (f"; {deleted:,} deleted ones take space until shortlist compact" if deleted else "")
+        + ("" if manifest.complete else "; unfinished: run the same shortlist index again"),
         "size": f"{opened.size() / 1e6:.1f} MB in {counted(len(manifest.segments), 'segments')}",
         "bi-encoder": f"{model.name}, {model.dim} dimensions, {model.metric}, {model.precision}",
         "fingerprint": model.fingerprint,
+        "prompts": f"queries {model.query_prompt!r}, passages {model.passage_prompt!r}",
+        "embeddings": f"kept as {manifest.store}",
         "cross-encoder": manifest.cross_encoder or "none",
         "longest passage": f"{model.max_tokens} tokens; {manifest.cut_passages} are longer, "
         f"{manifest.cut_tokens} tokens of them were not read",
         "source": ", ".join(
             str(manifest.source[key]) for key in ("name", "kind") if manifest.source.get(key)
         ),
+        "read with": ", ".join(f"{name} {value}" for name, value in options.items() if value),
+        "added": ", ".join(
+            f"{source.get('name', 'passages')} ({source.get('passages', '?')})"
+            for source in manifest.source.get("added", [])
+        ),
         "dropped": ", ".join(counted(n, w) for w, n in manifest.source.get("dropped", {}).items()),
         "languages": ", ".join(
             f"{language} {n}" for language, n in manifest.source.get("languages", {}).items()
         ),
-        "made by": f"{manifest.created_by}, format {manifest.format}",
+        "made by": f"{manifest.created_by}, format {manifest.format}, commit {manifest.commit}",
     }
     table(str(index), ("", ""), [(name, value or "-") for name, value in rows.items()])

@@ -15,6 +15,7 @@ from shortlist.data.ledger import EVERYTHING, counted
 from shortlist.errors import UsageError
 from shortlist.models.encoders import Encoder
 from shortlist.models.presets import languages_of
+from shortlist.pipeline.index import Index
 from shortlist.records import Passage
 
 
@@ -33,6 +34,11 @@ class ReadingOptions:
     def columns(self) -> Columns:
         """The columns of a table."""
         return Columns(self.id_field, self.title_field, self.text_field)
+
+
+def recorded_options(index: Index) -> ReadingOptions:
+    """How the collection was read that an index was made from."""
+    return ReadingOptions(**index.manifest.source.get("options", {}))
 
 
 class Reading:

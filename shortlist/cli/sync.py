@@ -9,7 +9,7 @@ import typer
 
 from shortlist.cli.index import build
 from shortlist.cli.options import Device, SourceArgument
-from shortlist.cli.reading import Reading, ReadingOptions, report_cuts
+from shortlist.cli.reading import Reading, recorded_options, report_cuts
 from shortlist.cli.show import note
 from shortlist.data.ledger import counted
 from shortlist.errors import IndexFolderError
@@ -36,10 +36,15 @@ def sync(
     if not index.exists():
         build(source, index, model=load_bi_encoder(DEFAULT_PRESET, device=device), device=device)
         return
+    follow(source, index, force=force, device=device)
+
+
+def follow(source: str, index: Path, *, force: bool, device: str) -> None:
+    """Make an index equal to a collection, and say on stderr what has changed."""
     opened = Index(index)
     recorded = opened.manifest.source
     encoder = encoder_of(opened, device=device, precision=opened.manifest.model.precision)
-    reading = Reading(source, encoder, ReadingOptions(**recorded.get("options", {})))
+    reading = Reading(source, encoder, recorded_options(opened))
     if recorded.get("kind") != reading.collection.kind:
         raise IndexFolderError(
             f"{index} was made from a {recorded.get('kind', 'list of passages')}, and {source} is "

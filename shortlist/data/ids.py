@@ -1,4 +1,4 @@
-"""Which ids were there already, in nine bytes an id: for collections of many millions."""
+"""Which ids or texts were there already, in few bytes each: for collections of many millions."""
 
 from __future__ import annotations
 
@@ -14,6 +14,33 @@ def fingerprint(text: str) -> int:
     return int.from_bytes(
         blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
     )
+
+
+class HashedRows:
+    """At which row each of many texts stands, by 64 bits of its hash: 16 bytes a text.
+
+    The hash may lie, though it hardly ever will: whoever is told a row compares what is there.
+    """
+
+    def __init__(self) -> None:
+        self._keys = [array("Q") for _ in range(_BUCKETS)]
+        self._rows = [array("q") for _ in range(_BUCKETS)]
+
+    def add(self, key: int, row: int) -> None:
+        """Remember the row of a text, by its `fingerprint`; the first row stays."""
+        keys = self._keys[key % _BUCKETS]
+        place = bisect_left(keys, key)
+        if place == len(keys) or keys[place] != key:
+            keys.insert(place, key)
+            self._rows[key % _BUCKETS].insert(place, row)
+
+    def get(self, key: int) -> int:
+        """Return the row of the text with that `fingerprint`, -1 where there is none."""
+        keys = self._keys[key % _BUCKETS]
+        place = bisect_left(keys, key)
+        if place < len(keys) and keys[place] == key:
+            return self._rows[key % _BUCKETS][place]
+        return -1
 
 
 class SeenIds:

@@ -143,14 +143,15 @@ class BiEncoder:
         self,
         texts: Sequence[str],
         on_batch: Callable[[int], object] | None = None,
-        on_cut: Callable[[int], object] | None = None,
+        on_cut: Callable[[int, int], object] | None = None,
     ) -> FloatArray:
         """Embeddings of passages, float32 `[n, dim]`, in the order given.
 
         Args:
             texts: what the model reads, up to `max_tokens` of each.
             on_batch: told the number of texts after each batch.
-            on_cut: told the number of tokens left out, for each text that is longer.
+            on_cut: told of each text that is longer: its place in `texts`, and the number of tokens
+                left out.
         """
         return self._encode(texts, self.passage_prompt, on_batch, on_cut)
 
@@ -172,16 +173,16 @@ class BiEncoder:
         texts: Sequence[str],
         prompt: str,
         on_batch: Callable[[int], object] | None,
-        on_cut: Callable[[int], object] | None = None,
+        on_cut: Callable[[int, int], object] | None = None,
     ) -> FloatArray:
         embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             block = slice(start, start + TEXTS_AT_ONCE)
             encodings = self._tokenizer.encode([prompt + text for text in texts[block]])
             if on_cut:
-                for encoding in encodings:
+                for place, encoding in enumerate(encodings, start):
                     if cut := self._tokenizer.tokens_cut(encoding):
-                        on_cut(cut)
+                        on_cut(place, cut)
             embeddings[block] = run_batches(
                 self._run,
                 encodings,

@@ -39,7 +39,7 @@ class Encoder(Protocol):
         self,
         texts: Sequence[str],
         on_batch: Callable[[int], object] | None = None,
-        on_cut: Callable[[int], object] | None = None,
+        on_cut: Callable[[int, int], object] | None = None,
     ) -> FloatArray:
         """Embeddings of passages, float32 `[n, dim]`."""
 
@@ -89,7 +89,7 @@ class FunctionEncoder:
         self,
         texts: Sequence[str],
         on_batch: Callable[[int], object] | None = None,
-        on_cut: Callable[[int], object] | None = None,  # noqa: ARG002 - the function cuts unseen
+        on_cut: Callable[[int, int], object] | None = None,  # noqa: ARG002 - the function cuts unseen
     ) -> FloatArray:
         """Embeddings of passages, float32 `[n, dim]`, in the order given."""
         return self._encode(self._encode_passages, texts, on_batch)

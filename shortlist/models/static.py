@@ -71,14 +71,14 @@ class StaticBiEncoder(BiEncoder):
         texts: Sequence[str],
         prompt: str,
         on_batch: Callable[[int], object] | None,
-        on_cut: Callable[[int], object] | None = None,
+        on_cut: Callable[[int, int], object] | None = None,
     ) -> FloatArray:
         means = np.zeros((len(texts), self.dim), dtype=np.float32)
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             part = [prompt + text for text in texts[start : start + TEXTS_AT_ONCE]]
             for row, ids in enumerate(self._ids(part), start):
                 if on_cut and len(ids) > self.max_tokens:
-                    on_cut(len(ids) - self.max_tokens)
+                    on_cut(row, len(ids) - self.max_tokens)
                 known = [i for i in ids[: self.max_tokens] if i != self._unknown]
                 if known:
                     means[row] = self._vectors[known].mean(axis=0)

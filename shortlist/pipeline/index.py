@@ -1,321 +1,210 @@
-"""The index on disk: immutable segments of passages and embeddings under one manifest."""
+"""The index on disk, open for reading: one committed state of it, whatever writers do meanwhile."""
 
 from __future__ import annotations
 
-import ctypes
-import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from threading import Lock
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from shortlist.data.ids import SeenIds
-from shortlist.errors import (
-    DamagedIndexError,
-    DataError,
-    IndexFolderError,
-    IndexWriteError,
-    UsageError,
-)
-from shortlist.pipeline.layout import (
-    MANIFEST,
-    FileRecord,
-    Manifest,
-    SegmentRecord,
-    embeddings_file,
-    file_record,
-    passages_file,
-    sync_folder,
-)
-from shortlist.pipeline.topk import FloatArray, Int64Array, check_embeddings
+from shortlist.errors import DamagedIndexError, IndexFolderError, UsageError
+from shortlist.pipeline.fields import field_values, names_in
+from shortlist.pipeline.layout import MANIFEST, Manifest
+from shortlist.pipeline.segments import TEXT_COLUMNS, CheckLevel, Segment
+from shortlist.pipeline.topk import FloatArray, Int64Array
 from shortlist.records import Passage
 
-ROWS_PER_SEGMENT = 32_768
 PASSAGES_AT_ONCE = 8192  # loaded together where all are read
-_OWN_COLUMNS = ("id", "title", "text", "section", "document_id")
+FILTERS_KEPT = 16  # a byte for each passage
+_ATTEMPTS = 100  # to open what is committed to all the time
 _FIELDS_NAMED = 30  # in an error message
-
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("title", pa.string()),
-        ("text", pa.large_string()),
-        ("section", pa.string()),
-        ("document_id", pa.string()),
-        ("offset", pa.int64()),
-        ("metadata", pa.string()),  # JSON, "" where there is none
-    ]
-)
+_THREADS = 4  # that read files to check them
 
 
-class IndexWriter:
-    """Makes a new index: written beside its place, moved there when it is complete.
-
-    Use it as a context manager. Leaving it normally commits; leaving it by an exception, Ctrl-C
-    included, removes what was written and leaves whatever was at `path` before.
-
-    Raises:
-        IndexFolderError: `path` exists already, or cannot be written to.
-    """
-
-    def __init__(self, path: Path, manifest: Manifest, *, overwrite: bool = False) -> None:
-        path = path.resolve()  # a link stays what it is: what it points to is written
-        self.path = path
-        self.manifest = manifest
-        self._overwrite = overwrite
-        refuse_to_replace(path, overwrite)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".building", dir=path.parent)
-        except OSError as error:
-            raise IndexWriteError(f"cannot write an index at {path}: {error}") from error
-        self._draft = Path(draft)
-        self._draft.chmod(0o777 & ~_umask())  # mkdtemp makes folders that only their owner reads
-        self._passages: list[Passage] = []
-        self._embeddings: list[FloatArray] = []
-        self._ids = SeenIds()
-        self._abandoned = False
-
-    def __enter__(self) -> IndexWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None and not self._abandoned:
-                self._commit()
-        finally:
-            shutil.rmtree(self._draft, ignore_errors=True)
-
-    def abandon(self) -> None:
-        """Leave what is at `path` as it is when the block is left."""
-        self._abandoned = True
-
-    def add(self, passages: Sequence[Passage], embeddings: FloatArray) -> None:
-        """Append passages and their embeddings, float32 `[len(passages), dim]`.
-
-        Raises:
-            DataError: an id that is empty or not unique, or embeddings that do not fit.
-        """
-        dim = self.manifest.model.dim
-        first = self.manifest.rows + sum(len(part) for part in self._embeddings)
-        embeddings = check_embeddings(embeddings, f"embeddings of passages from {first}")
-        if embeddings.shape != (len(passages), dim):
-            raise DataError(
-                f"got embeddings of shape {embeddings.shape} for {len(passages)} passages, "
-                f"expected ({len(passages)}, {dim})"
-            )
-        lengths = np.einsum("ij,ij->i", embeddings, embeddings)
-        for row in np.flatnonzero(lengths == 0):
-            raise DataError(f"the embedding of passage number {first + row} is all zeros")
-        for number, passage in enumerate(passages, first):
-            self._claim(passage.id, number)
-            self._passages.append(passage)
-        self._embeddings.append(embeddings)
-        while len(self._passages) >= ROWS_PER_SEGMENT:
-            self._write_segment(ROWS_PER_SEGMENT)
-
-    def _claim(self, passage_id: str, number: int) -> None:
-        if not passage_id:
-            raise DataError(f"passage number {number} has an empty id; give every passage one")
-        if self._ids.add(passage_id):
-            return
-        first = self._number_of(passage_id)
-        if first is not None:  # None: two ids share a hash, and nothing is wrong
-            raise DataError(
-                f"the id {passage_id!r} of passage number {number} is that of passage number "
-                f"{first}; ids must be unique"
-            )
-
-    def _number_of(self, passage_id: str) -> int | None:
-        """Where a passage was written; it reads everything, once something is wrong."""
-        number = 0
-        for segment in self.manifest.segments:
-            table = _read_passages(self._draft / segment.passages.name)
-            ids: list[str] = table.column("id").to_pylist()
-            if passage_id in ids:
-                return number + ids.index(passage_id)
-            number += segment.rows
-        waiting = (i for i, p in enumerate(self._passages, number) if p.id == passage_id)
-        return next(waiting, None)
-
-    def _write_segment(self, rows: int) -> None:
-        number = len(self.manifest.segments) + 1
-        embeddings = np.concatenate(self._embeddings)
-        passages, self._passages = self._passages[:rows], self._passages[rows:]
-        self._embeddings = [embeddings[rows:]]
-        try:
-            texts = self._draft / passages_file(number)
-            _write_passages(texts, passages)
-            vectors = self._draft / embeddings_file(number)
-            with vectors.open("wb") as file:
-                np.save(file, embeddings[:rows], allow_pickle=False)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise IndexWriteError(f"cannot write the index at {self.path}: {error}") from error
-        segment = SegmentRecord(
-            rows=rows, passages=file_record(texts), embeddings=file_record(vectors)
-        )
-        self.manifest = replace(self.manifest, segments=(*self.manifest.segments, segment))
-
-    def _commit(self) -> None:
-        if self._passages:
-            self._write_segment(len(self._passages))
-        if not self.manifest.segments:
-            raise DataError("there are no passages to index")
-        try:
-            self.manifest.write(self._draft)
-            refuse_to_replace(self.path, self._overwrite)  # something may have come since
-            if self.path.exists():
-                _exchange(self._draft, self.path)  # the old one is the draft now, and removed
-            else:
-                self._draft.rename(self.path)
-            sync_folder(self.path.parent)
-        except OSError as error:
-            raise IndexWriteError(f"cannot write the index at {self.path}: {error}") from error
+_State: TypeAlias = tuple[int, int, int] | None
 
 
-def refuse_to_replace(path: Path, overwrite: bool) -> None:
-    """Only an index (or an empty folder) may be replaced, and only when asked to.
+@dataclass(frozen=True)
+class Among:
+    """The passages of an index that may be found."""
 
-    Raises:
-        IndexFolderError: something is at `path` that must stay.
-    """
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return
-    if not (path / MANIFEST).is_file():
-        raise IndexFolderError(
-            f"{path} exists and is not an index; it is left as it is: choose another place"
-        )
-    if not overwrite:
-        raise IndexFolderError(
-            f"there is an index at {path} already; choose another place, or replace it with "
-            "--overwrite (overwrite=True)"
-        )
-
-
-def _exchange(one: Path, other: Path) -> None:
-    """Swap two folders in one step where the system can, so that no moment is without an index."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    at_cwd, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
-    if hasattr(libc, "renameat2"):
-        swapped = libc.renameat2(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), exchange)
-        if swapped == 0:
-            return
-    aside = one.with_name(one.name + ".replaced")
-    other.rename(aside)
-    try:
-        one.rename(other)
-    except BaseException:
-        aside.rename(other)
-        raise
-    aside.rename(one)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
-
-
-def _write_passages(path: Path, passages: Sequence[Passage]) -> None:
-    columns = [[_cell(passage, name) for passage in passages] for name in SCHEMA.names]
-    table = pa.table(columns, schema=SCHEMA)
-    with path.open("wb") as file:
-        with pa.ipc.new_file(file, SCHEMA) as writer:
-            writer.write_table(table, max_chunksize=len(passages))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _cell(passage: Passage, column: str) -> Any:
-    value = getattr(passage, column)
-    if column == "metadata":
-        return json.dumps(dict(value), ensure_ascii=True, allow_nan=False) if value else ""
-    # a lone surrogate is no UTF-8: it becomes "?"
-    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
-
-
-def _passage(row: dict[str, Any]) -> Passage:
-    return Passage(**row | {"metadata": json.loads(row["metadata"]) if row["metadata"] else {}})
-
-
-def _read_passages(path: Path) -> Any:
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-
-
-def _arrow(rows: Int64Array) -> Any:
-    """An Arrow array over the same memory; `pa.array` would import pandas, half a second."""
-    contiguous = np.ascontiguousarray(rows)
-    return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(contiguous)])
+    index: Index
+    mask: NDArray[np.bool_] | None  # over all rows; None for all of them
+    count: int
 
 
 class Index:
-    """An open index; nothing but the manifest is read until it is needed.
+    """An open index: the state that was committed last when it was opened.
+
+    What writers commit later is not seen, and does no harm: the files of this state are mapped.
+
+    Args:
+        path: the folder.
+        check: "standard" compares the manifest and every file of passages with its SHA-256, and of
+            the embeddings size and shape; "full" compares the embeddings as well.
 
     Attributes:
         path: the folder.
         manifest: what the index is.
-        embeddings: memory-mapped float32 `[rows, dim]` of each segment, in order.
+        segments: its parts, in order.
+        embeddings: memory-mapped float32 or float16 `[rows, dim]` of each segment, in order.
+        live: bool over all rows, False for those that are deleted; None where none is.
+
+    Raises:
+        IndexFolderError: not an index, or of another format.
+        DamagedIndexError: a file is missing or not what was committed; it is named.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, check: CheckLevel = "standard") -> None:
+        if check not in ("standard", "full"):
+            raise UsageError(f"check must be 'standard' or 'full', got {check!r}")
         self.path = Path(path)
-        self.manifest = Manifest.read(self.path)
-        for segment in self.manifest.segments:
-            for file in (segment.passages, segment.embeddings):
-                self._check_size(file)
-        self.embeddings = [self._map_embeddings(s) for s in self.manifest.segments]
-        self._tables = [self._map_passages(s) for s in self.manifest.segments]
+        self._set(*_opened(self.path, check))
+
+    def _set(self, manifest: Manifest, segments: list[Segment], state: _State) -> None:
+        self.manifest = manifest
+        self.segments = segments
+        self._state = state
+        self.embeddings = [segment.embeddings for segment in self.segments]
+        self._starts = np.cumsum([0, *(s.record.rows for s in self.segments)])
         self._columns: dict[str, Any] = {}  # of the metadata, as they were asked for
-        self._starts = np.cumsum([0, *(s.rows for s in self.manifest.segments)])
+        self._filters: dict[str, Among] = {}
+        self._lock = Lock()
+
+    def followed_by(self, manifest: Manifest) -> Index:
+        """The state that this writer committed next; what both have in common is not read again."""
+        mine = {segment.record: segment for segment in self.segments}
+        later = Index.__new__(Index)
+        later.path = self.path
+        dim, store = manifest.model.dim, manifest.store
+        segments = [
+            mine.get(record) or Segment(self.path, record, dim, store, check=None)
+            for record in manifest.segments
+        ]
+        later._set(manifest, segments, _state(self.path))
+        return later
 
     def __len__(self) -> int:
         return self.manifest.rows
+
+    @property
+    def stored_rows(self) -> int:
+        """Rows on disk, the deleted ones too: row numbers go from 0 to this."""
+        return int(self._starts[-1])
+
+    @cached_property
+    def live(self) -> NDArray[np.bool_] | None:
+        """Which rows are not deleted, bool `[stored_rows]`; None where all are."""
+        if not any(len(segment.deleted) for segment in self.segments):
+            return None
+        mask = np.ones(self.stored_rows, dtype=np.bool_)
+        for start, segment in zip(self._starts, self.segments, strict=False):
+            mask[start + segment.deleted] = False
+        return mask
+
+    @property
+    def live_rows(self) -> Int64Array:
+        """The numbers of the rows that are not deleted, rising."""
+        if self.live is None:
+            return np.arange(self.stored_rows)
+        return np.flatnonzero(self.live)
 
     def passages(self, rows: Int64Array) -> list[Passage]:
         """The passages at the given row numbers, in the order given."""
         rows = np.asarray(rows, dtype=np.int64)
         found: list[Passage | None] = [None] * len(rows)
-        for number, places, within in self._by_segment(rows):
-            taken = self._tables[number].take(_arrow(within))
-            for place, row in zip(places, taken.to_pylist(), strict=True):
-                found[place] = _passage(row)
+        for number, places, within in self.by_segment(rows):
+            for place, passage in zip(places, self.segments[number].passages(within), strict=True):
+                found[place] = passage
         return [passage for passage in found if passage is not None]
 
     def all_passages(self) -> Iterator[Passage]:
         """Every passage in the order of the rows, a block at a time."""
-        for start in range(0, len(self), PASSAGES_AT_ONCE):
-            yield from self.passages(np.arange(start, min(start + PASSAGES_AT_ONCE, len(self))))
+        rows = self.live_rows
+        for start in range(0, len(rows), PASSAGES_AT_ONCE):
+            yield from self.passages(rows[start : start + PASSAGES_AT_ONCE])
 
     def vectors(self, rows: Int64Array) -> FloatArray:
         """The embeddings at the given row numbers, float32 `[len(rows), dim]`, in that order."""
+        rows = np.asarray(rows, dtype=np.int64)
         found = np.empty((len(rows), self.manifest.model.dim), dtype=np.float32)
-        for number, places, within in self._by_segment(rows):
+        for number, places, within in self.by_segment(rows):
             found[places] = self.embeddings[number][within]
         return found
 
-    def _by_segment(self, rows: Int64Array) -> Iterator[tuple[int, Int64Array, Int64Array]]:
+    def cut_tokens(self, rows: Int64Array) -> Int64Array:
+        """Tokens of the passages at these rows that the model did not read, int64."""
+        rows = np.asarray(rows, dtype=np.int64)
+        found = np.zeros(len(rows), dtype=np.int64)
+        for number, places, within in self.by_segment(rows):
+            found[places] = self.segments[number].cut_tokens[within]
+        return found
+
+    def by_segment(self, rows: Int64Array) -> Iterator[tuple[int, Int64Array, Int64Array]]:
         """Yield each segment's number, the places in `rows` that are in it, and the rows there."""
         homes = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(homes):
             places = np.flatnonzero(homes == number)
             yield number, places, rows[places] - self._starts[number]
 
+    def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
+        """The row number of each of these ids that a passage has."""
+        import pyarrow.compute as pc
+
+        # a lone surrogate is in no id that was kept, and in no Arrow array
+        wanted = [name for name in dict.fromkeys(ids) if name.isascii() or _is_utf8(name)]
+        if not wanted:
+            return {}
+        values = pa.array(wanted, pa.large_string())
+        found: dict[str, int] = {}
+        for start, segment in zip(self._starts, self.segments, strict=False):
+            column = segment.table.column("id").combine_chunks()
+            places = pc.index_in(column, value_set=values)
+            rows = np.flatnonzero(np.asarray(places.is_valid()))
+            which = np.asarray(places.drop_null())
+            gone = np.isin(rows, segment.deleted)
+            for row, number in zip(rows[~gone], which[~gone], strict=True):
+                found[wanted[number]] = int(start + row)
+        return found
+
+    def ids(self) -> set[str]:
+        """All passage ids."""
+        found: set[str] = set()
+        for segment in self.segments:
+            ids = segment.table.column("id").to_pylist()
+            found.update(ids if not len(segment.deleted) else (ids[row] for row in segment.live))
+        return found
+
+    def among(self, where: str | None) -> Among:
+        """Which passages may be found where they must meet an expression.
+
+        Raises:
+            UsageError: see `shortlist.pipeline.filters`.
+        """
+        if where is None:
+            return Among(self, self.live, len(self))
+        with self._lock:
+            if where not in self._filters:
+                from shortlist.pipeline.filters import rows_where  # loads Arrow's kernels
+
+                mask = rows_where(where, self.column)
+                if self.live is not None:
+                    mask &= self.live
+                while len(self._filters) >= FILTERS_KEPT:
+                    self._filters.pop(next(iter(self._filters)))
+                self._filters[where] = Among(self, mask, int(mask.sum()))
+            return self._filters[where]
+
     def column(self, name: str) -> Any:
-        """A field of every passage as an Arrow array, null where a passage has none of that name.
+        """A field of every row as an Arrow array, null where a passage has none of that name.
 
         Args:
             name: `id`, `title`, `text`, `section`, `document_id`, or a field of the metadata.
@@ -324,84 +213,117 @@ class Index:
             UsageError: no passage has such a field (those that there are, are named), or its values
                 are of several types.
         """
-        if name in _OWN_COLUMNS:
-            chunks = [chunk for table in self._tables for chunk in table.column(name).chunks]
-            return pa.chunked_array(chunks).combine_chunks()
+        tables = [segment.table for segment in self.segments]
+        if name in TEXT_COLUMNS:
+            chunks = [chunk for table in tables for chunk in table.column(name).chunks]
+            return pa.chunked_array(chunks, pa.large_string()).combine_chunks()
         if name not in self._columns:
-            self._columns[name] = self._from_metadata(name)
+            parts = [field_values(table, name) for table in tables]
+            self._columns[name] = self._joined(name, parts)
         return self._columns[name]
 
-    def _from_metadata(self, name: str) -> Any:
-        values: list[Any] = []
-        known: set[str] = set()
-        for table in self._tables:
-            for text in table.column("metadata").to_pylist():
-                fields = json.loads(text) if text else {}
-                known.update(fields)
-                values.append(fields.get(name))
-        if name not in known:
-            names = ", ".join(sorted({*_OWN_COLUMNS, *known})[:_FIELDS_NAMED])
-            raise UsageError(f"no passage of {self.path} has a field {name!r}; there are: {names}")
+    def _joined(self, name: str, parts: Sequence[Any]) -> Any:
+        """One array from those of the segments, which may differ in type."""
+        if all(isinstance(part, pa.NullArray) for part in parts):
+            known = set[str]().union(*(names_in(segment.table) for segment in self.segments))
+            if name not in known:
+                names = ", ".join(sorted({*TEXT_COLUMNS, *known})[:_FIELDS_NAMED])
+                raise UsageError(
+                    f"no passage of {self.path} has a field {name!r}; there are: {names}"
+                )
+        kinds = {getattr(part, "type", None) for part in parts} - {pa.null()}
         try:
-            return pa.array(values)
+            if len(kinds) == 1 and None not in kinds:
+                kind = kinds.pop()
+                return pa.chunked_array(
+                    [
+                        chunk
+                        for part in parts
+                        for chunk in (
+                            part.chunks
+                            if isinstance(part, pa.ChunkedArray)
+                            else [pa.nulls(len(part), kind)]
+                        )
+                    ],
+                    kind,
+                ).combine_chunks()
+            values = (part if isinstance(part, list) else part.to_pylist() for part in parts)
+            return pa.array([value for part in values for value in part])
         except (pa.ArrowException, OverflowError) as error:
             raise UsageError(
                 f"the values of {name!r} are of several types and cannot be compared: {error}"
             ) from error
 
-    def ids(self) -> set[str]:
-        """All passage ids."""
-        return {i for table in self._tables for i in table.column("id").to_pylist()}
-
-    def verify(self) -> None:
-        """Read every file and compare it with its checksum.
-
-        Raises:
-            DamagedIndexError: a file is not what was committed; it is named.
-        """
-        for segment in self.manifest.segments:
-            for file in (segment.passages, segment.embeddings):
-                if file_record(self.path / file.name) != file:
-                    raise DamagedIndexError(
-                        f"{self.path / file.name} is not the file that was committed (its SHA-256 "
-                        "differs); build the index again"
-                    )
-
     def size(self) -> int:
         """Bytes on disk of the files that the manifest names."""
-        return sum(s.passages.size + s.embeddings.size for s in self.manifest.segments)
+        return sum(file.size for file in self.manifest.files)
 
-    def _check_size(self, file: FileRecord) -> None:
-        path = self.path / file.name
-        size = path.stat().st_size if path.is_file() else None
-        if size != file.size:
-            state = "is missing" if size is None else f"has {size} bytes, expected {file.size}"
-            raise DamagedIndexError(f"{path} {state}; build the index again")
+    def has_changed(self) -> bool:
+        """Whether another state was committed since this one was opened."""
+        return _state(self.path) != self._state
 
-    def _map_embeddings(self, segment: SegmentRecord) -> FloatArray:
-        path = self.path / segment.embeddings.name
+
+def _opened(path: Path, check: CheckLevel) -> tuple[Manifest, list[Segment], _State]:
+    """The last committed state. A commit in between may remove files that its manifest named."""
+    for attempt in range(_ATTEMPTS):
+        state = _state(path)
+        manifest = Manifest.read(path)
         try:
-            array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DamagedIndexError(f"{path}: {error}; build the index again") from error
-        expected = (segment.rows, self.manifest.model.dim)
-        if array.shape != expected or array.dtype != np.float32:
-            raise DamagedIndexError(
-                f"{path} has {array.dtype} {array.shape}, expected float32 {expected}; "
-                "build the index again"
-            )
-        result: FloatArray = array
-        return result
+            return manifest, _segments(path, manifest, check), state
+        except DamagedIndexError:
+            if _state(path) == state or attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError
 
-    def _map_passages(self, segment: SegmentRecord) -> Any:
-        path = self.path / segment.passages.name
-        try:
-            table = _read_passages(path)
-        except (OSError, pa.ArrowException) as error:
-            raise DamagedIndexError(f"{path}: {error}; build the index again") from error
-        if table.schema != SCHEMA or table.num_rows != segment.rows:
-            raise DamagedIndexError(
-                f"{path} has {table.num_rows} rows of {table.schema.names}, expected "
-                f"{segment.rows} of {SCHEMA.names}; build the index again"
-            )
-        return table
+
+def _state(path: Path) -> _State:
+    """What changes with every commit."""
+    try:
+        file = (path / MANIFEST).stat()
+    except OSError:
+        return None
+    return file.st_dev, file.st_ino, file.st_mtime_ns
+
+
+def _segments(path: Path, manifest: Manifest, check: CheckLevel) -> list[Segment]:
+    dim, store = manifest.model.dim, manifest.store
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as threads:
+        opened = [
+            threads.submit(Segment, path, record, dim, store, check) for record in manifest.segments
+        ]
+        return [segment.result() for segment in opened]
+
+
+def _is_utf8(text: str) -> bool:
+    return text == text.encode("utf-8", "replace").decode("utf-8")
+
+
+def empty_place(path: Path) -> bool:
+    """Whether nothing is at a path, or an empty folder."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+def refuse_to_replace(path: Path, overwrite: bool) -> None:
+    """Only an index (or an empty folder) may be replaced, and only when asked to.
+
+    Raises:
+        IndexFolderError: something is at `path` that must stay.
+    """
+    if empty_place(path):
+        return
+    if not (path / MANIFEST).is_file():
+        raise IndexFolderError(
+            f"{path} exists and is not an index; it is left as it is: choose another place"
+        )
+    if not overwrite and _is_complete(path):
+        raise IndexFolderError(
+            f"there is an index at {path} already; choose another place, add to it with shortlist "
+            "add, or replace it with --overwrite (overwrite=True)"
+        )
+
+
+def _is_complete(path: Path) -> bool:
+    try:
+        return Manifest.read(path).complete
+    except IndexFolderError:
+        return True  # another format, or damaged: not to be gone on with

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence, Sized
-from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import shortlist
 from shortlist.errors import UsageError
@@ -21,12 +20,16 @@ from shortlist.models.loading import model_size
 from shortlist.models.onnx import PrecisionChoice
 from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for
 from shortlist.models.score_cache import CachedScores
+from shortlist.pipeline.building import building
 from shortlist.pipeline.candidates import Candidates
+from shortlist.pipeline.changes import Additions, add_passages, delete_passages
+from shortlist.pipeline.changes import compact as compact_index
 from shortlist.pipeline.distinct import Distinct, Selection
-from shortlist.pipeline.index import Index, IndexWriter
-from shortlist.pipeline.layout import Manifest
+from shortlist.pipeline.index import Among, Index
+from shortlist.pipeline.layout import Manifest, Store, checked_store
 from shortlist.pipeline.rerank import reranked
 from shortlist.pipeline.schedule import DEFAULT_DEPTH, Effort, Pace
+from shortlist.pipeline.segments import CheckLevel
 from shortlist.pipeline.stages import (
     EncoderChoice,
     checked_second_stage,
@@ -39,27 +42,21 @@ from shortlist.pipeline.stages import (
 from shortlist.pipeline.timing import OnStage, timed
 from shortlist.pipeline.topk import FloatArray, Int64Array, exact_top_k
 from shortlist.pipeline.vectors import OwnVectors
-from shortlist.pipeline.writing import Cuts, as_passages, encoded, progress_bar, with_own_vectors
+from shortlist.pipeline.writing import as_passages, progress_bar, write_encoded, write_vectors
 from shortlist.records import Hit, Passage
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_TOP_K = 5
 GROUP_BY = ("document",)
-FILTERS_KEPT = 16  # a byte for each passage
 _HITS_AT_ONCE = 256  # passages loaded at once where an answer needs more than the candidates
-
-
-@dataclass(frozen=True)
-class Among:
-    """The passages that may be found: a mask over all of them, None for all, and their number."""
-
-    mask: NDArray[np.bool_] | None
-    count: int
 
 
 class RetrieveRerankPipeline:
     """Semantic search in two stages over an index on disk.
 
-    Make one with `build` or `open`. Searching is safe from several threads.
+    Make one with `build` or `open`. Searching is safe from several threads, and while other
+    processes change the index.
     """
 
     def __init__(
@@ -87,7 +84,6 @@ class RetrieveRerankPipeline:
         self._progress = progress
         self._lock = Lock()
         self._pace = Pace()
-        self._filters: dict[str, Among] = {}
         self._score_cache = score_cache
         self._cross_encoder: Scorer | None = loaded and self._caching(loaded)
 
@@ -103,6 +99,7 @@ class RetrieveRerankPipeline:
         embeddings: Any = None,
         ids: Sequence[str] | None = None,
         overwrite: bool = False,
+        store: Store = "float32",
         source: Callable[[], dict[str, Any]] | None = None,
         device: str = "auto",
         precision: PrecisionChoice = "auto",
@@ -110,9 +107,13 @@ class RetrieveRerankPipeline:
     ) -> RetrieveRerankPipeline:
         """Embed passages once and keep them in an index folder.
 
+        What is encoded is committed every few seconds. Interrupted or killed, the same call goes
+        on from there: the passages are read again and compared, not encoded again. (Own vectors
+        are written again.)
+
         Args:
             passages: texts (their ids are "0", "1", ...) or `Passage` records; read as a stream.
-            path: the folder to make. It appears when it is complete, and not before.
+            path: the folder to make.
             preset: which models, by the kind of task; see `shortlist.models.presets`.
             bi_encoder: a model instead of the preset's: a name, a folder, a loaded one, or any
                 function from texts to embeddings `[n, dim]`.
@@ -121,8 +122,10 @@ class RetrieveRerankPipeline:
                 again and compared); the passages are not encoded then.
             ids: the passage id of each row of `embeddings`; by default they stand in the order of
                 the passages.
-            overwrite: replace an index that is there already.
-            source: asked at the end for what to record about where the passages came from.
+            overwrite: replace an index that is there already, when the new one is complete.
+            store: `float16` keeps embeddings in half the space, rounded to 11 bits.
+            source: asked for what to record about where the passages came from, at the beginning
+                (kind and options: an interrupted build goes on only with the same) and at the end.
             device: `auto`, `cpu`, `cuda`, ...; see `BiEncoder.load`.
             precision: of both stages' models, `float32` or `int8`; `auto` is int8 on a CPU for
                 models that lose next to nothing by it. The index records what it was.
@@ -143,27 +146,21 @@ class RetrieveRerankPipeline:
         manifest = Manifest(
             model=model_record(encoder),
             cross_encoder=checked_second_stage(cross_encoder, preset),
+            store=checked_store(store),
+            source=source() if source else {},
             created_by=f"shortlist {shortlist.__version__}",
         )
-        cuts = Cuts()
         total = len(passages) if isinstance(passages, Sized) else None  # the time left is known
         stream = as_passages(passages)
         with (
-            IndexWriter(path, manifest, overwrite=overwrite) as writer,
+            building(path, manifest, overwrite=overwrite, resume=embeddings is None) as writer,
             progress_bar("indexing", total, "passages", progress) as bar,
         ):
             if embeddings is None:
-                batches = encoded(stream, encoder, cuts, bar)
+                write_encoded(writer, stream, encoder, bar)
             else:
-                batches = with_own_vectors(stream, OwnVectors(embeddings, ids), encoder, bar)
-            for batch, vectors in batches:
-                writer.add(batch, vectors)
-            writer.manifest = replace(
-                writer.manifest,
-                cut_passages=cuts.passages,
-                cut_tokens=cuts.tokens,
-                source=source() if source else {},
-            )
+                write_vectors(writer, stream, OwnVectors(embeddings, ids), encoder, bar)
+            writer.commit(source=source() if source else {})
         return cls(
             Index(path),
             encoder,
@@ -183,6 +180,7 @@ class RetrieveRerankPipeline:
         device: str = "auto",
         precision: PrecisionChoice = "auto",
         score_cache: int = 0,
+        check: CheckLevel = "standard",
         progress: bool | None = False,
     ) -> RetrieveRerankPipeline:
         """Open an index with the models that it was made with.
@@ -198,6 +196,8 @@ class RetrieveRerankPipeline:
                 passages were encoded in; `auto` as in `build`, queries as the passages were.
             score_cache: keep so many of the last (query, passage) scores in memory, about 250
                 bytes each; 0 for none.
+            check: "standard" compares manifest and passages with their checksums, "full" the
+                embeddings as well, which means reading them all.
             progress: as in `build`.
 
         Raises:
@@ -205,7 +205,14 @@ class RetrieveRerankPipeline:
             DamagedIndexError: files that are not what the manifest says.
             ModelError: a model is missing or damaged.
         """
-        index = Index(path)
+        index = Index(path, check=check)
+        if not index.manifest.complete:
+            logger.warning(
+                "%s is unfinished: it has the first %s passages; to finish it, run the same "
+                "shortlist index again",
+                path,
+                len(index),
+            )
         encoder = encoder_of(index, bi_encoder, device=device, precision=precision)
         second = (
             second_stage(cross_encoder, index.manifest.cross_encoder)
@@ -221,6 +228,95 @@ class RetrieveRerankPipeline:
             score_cache=score_cache,
             progress=progress,
         )
+
+    def add(
+        self,
+        passages: Iterable[str | Passage],
+        *,
+        source: Callable[[], dict[str, Any]] | None = None,
+    ) -> Additions:
+        """Add passages to the index; those that are there already as they are stay.
+
+        Long additions are committed every few seconds; after an error, the same call goes on.
+
+        Args:
+            passages: as in `build`.
+            source: asked at the end for what to record about where they came from.
+
+        Raises:
+            DataError: an id that is empty, twice in `passages`, or in the index with other
+                contents.
+            IndexFolderError: the index is unfinished, was made with another model, or is being
+                written by another process.
+        """
+        return self._added(passages, False, source)
+
+    def upsert(
+        self,
+        passages: Iterable[str | Passage],
+        *,
+        source: Callable[[], dict[str, Any]] | None = None,
+    ) -> Additions:
+        """Add passages, in the place of those that have the same ids; else as `add`."""
+        return self._added(passages, True, source)
+
+    def _added(
+        self,
+        passages: Iterable[str | Passage],
+        replace: bool,
+        source: Callable[[], dict[str, Any]] | None,
+    ) -> Additions:
+        try:
+            return add_passages(
+                passages,
+                self.index.path,
+                self.bi_encoder,
+                replace=replace,
+                source=source,
+                progress=self._progress,
+            )
+        finally:
+            self.refresh()
+
+    def delete(self, ids: Iterable[str] = (), *, where: str | None = None) -> int:
+        """Delete passages by their ids, and those that meet an expression; how many there were.
+
+        Ids that no passage has are left out of account.
+
+        Raises:
+            UsageError: one text instead of several ids, or a `where` that is none.
+            IndexFolderError: another process is writing.
+        """
+        if isinstance(ids, str):
+            raise UsageError("delete takes several ids, got one text; give [id]")
+        count, _ = delete_passages(self.index.path, list(ids), where)
+        self.refresh()
+        return count
+
+    def compact(self) -> int:
+        """Take back the space of deleted passages and join small segments; how many were dropped.
+
+        Raises:
+            IndexFolderError: another process is writing.
+        """
+        dropped = compact_index(self.index.path)
+        self.refresh()
+        return dropped
+
+    def refresh(self) -> bool:
+        """Search what was committed last, by whichever process; whether there was anything new.
+
+        Without it a pipeline answers from the state that it opened, or changed itself.
+
+        Raises:
+            IndexFolderError: the index is gone, or was made anew with another model.
+        """
+        if not self.index.has_changed():
+            return False
+        index = Index(self.index.path)
+        encoder_of(index, self.bi_encoder)
+        self.index = index
+        return True
 
     def show_progress(self, progress: bool | None) -> None:
         """Show bars on stderr for what takes longer: yes, no, or (None) only on a terminal."""
@@ -338,7 +434,7 @@ class RetrieveRerankPipeline:
         if second and budget_ms is not None:
             _ = self.cross_encoder  # loaded before the clock is started
         distinct = Distinct(documents=group_by == "document", texts=fold_duplicates)
-        among = self._among(where)
+        among = self.index.among(where)  # of one state, whatever is added meanwhile
         together = [queries] if budget_ms is None else [[query] for query in queries]
         return [
             hits
@@ -347,20 +443,6 @@ class RetrieveRerankPipeline:
                 part, top_k, effort if second else None, distinct, among, on_stage
             )
         ]
-
-    def _among(self, where: str | None) -> Among:
-        """Which passages may be found."""
-        if where is None:
-            return Among(None, len(self.index))
-        with self._lock:
-            if where not in self._filters:
-                from shortlist.pipeline.filters import rows_where  # loads Arrow's kernels
-
-                mask = rows_where(where, self.index.column)
-                while len(self._filters) >= FILTERS_KEPT:
-                    self._filters.pop(next(iter(self._filters)))
-                self._filters[where] = Among(mask, int(mask.sum()))
-            return self._filters[where]
 
     def _search(
         self,
@@ -399,7 +481,7 @@ class RetrieveRerankPipeline:
         self, queries: Sequence[str], embeddings: FloatArray, top_k: int, among: Among
     ) -> list[Candidates]:
         scores, rows = self._top_k(embeddings, top_k, among)
-        passages = self.index.passages(rows.ravel())
+        passages = among.index.passages(rows.ravel())
         width = rows.shape[1]
         return [
             Candidates(query, passages[number * width : (number + 1) * width], scores[number])
@@ -414,7 +496,7 @@ class RetrieveRerankPipeline:
             return np.empty(nothing, np.float32), np.empty(nothing, np.int64)
         return exact_top_k(
             embeddings,
-            self.index.embeddings,
+            among.index.embeddings,
             min(top_k, among.count),
             mask=among.mask,
             device=self._search_on,
@@ -445,7 +527,7 @@ class RetrieveRerankPipeline:
             scores, rows = self._top_k(embedding[None], 4 * taken, among)  # with what was taken
             for start in range(taken, rows.shape[1], _HITS_AT_ONCE):
                 block = slice(start, start + _HITS_AT_ONCE)
-                passages = self.index.passages(rows[0, block])
+                passages = among.index.passages(rows[0, block])
                 candidates = Candidates("", passages, scores[0, block], start)
                 if selection.take(candidates.hits(self.bi_encoder.metric)).is_full:
                     break

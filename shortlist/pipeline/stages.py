@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-import numpy as np
-
 from shortlist.errors import DataError, IndexFolderError, UsageError
 from shortlist.models.bi_encoder import BiEncoder, choose_device
 from shortlist.models.cross_encoder import require_one_logit
@@ -109,12 +107,28 @@ def encoder_of(
     Raises:
         IndexFolderError: it is another model than the one that made the index; both are named.
     """
-    made_with = index.manifest.model
+    encoder = recorded_encoder(
+        index.path, index.manifest.model, choice, device=device, precision=precision
+    )
+    if isinstance(encoder, FunctionEncoder):
+        _check_function(index, encoder)
+    return encoder
+
+
+def recorded_encoder(
+    path: Path,
+    made_with: ModelRecord,
+    choice: EncoderChoice = None,
+    *,
+    device: str = "auto",
+    precision: PrecisionChoice = "auto",
+) -> Encoder:
+    """As `encoder_of`, by what the manifest of the index at `path` says; a function is believed."""
     encoder = _given(choice)
     if encoder is None:
         if choice is None and made_with.name.startswith(OWN):
             raise IndexFolderError(
-                f"{index.path} was made with the function {made_with.name.removeprefix(OWN)}; open "
+                f"{path} was made with the function {made_with.name.removeprefix(OWN)}; open "
                 "it in Python, with RetrieveRerankPipeline.open(..., bi_encoder=that_function)"
             )
         name = choice if isinstance(choice, str | Path) else made_with.name
@@ -132,20 +146,18 @@ def encoder_of(
         given = replace(given, fingerprint=made_with.fingerprint)  # its name says little
     if replace(given, name=made_with.name, precision=made_with.precision) != made_with:
         raise IndexFolderError(
-            f"{index.path} was made with {made_with.name} (fingerprint {made_with.fingerprint}), "
+            f"{path} was made with {made_with.name} (fingerprint {made_with.fingerprint}), "
             f"not with {given.name} (fingerprint {given.fingerprint}); open it with the model it "
             "was made with, or build it again"
         )
-    if isinstance(encoder, FunctionEncoder):
-        _check_function(index, encoder)
     return encoder
 
 
 def _check_function(index: Index, encoder: FunctionEncoder) -> None:
-    rows = np.arange(min(4, len(index)))
+    rows = index.live_rows[:4]
     texts = [passage.model_text for passage in index.passages(rows)]
     try:
-        check_same_model(encoder, texts, index.embeddings[0][: len(rows)], "the index's embeddings")
+        check_same_model(encoder, texts, index.vectors(rows), "the index's embeddings")
     except DataError as error:
         raise IndexFolderError(f"{index.path}: {error}") from error
 

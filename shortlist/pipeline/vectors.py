@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shortlist.data import streams
 from shortlist.data.atomic import written
@@ -148,6 +149,17 @@ def read_ids(path: Path) -> list[str]:
     return ids
 
 
+def cosines_to(
+    encoder: Encoder, texts: Sequence[str], embeddings: FloatArray
+) -> NDArray[np.float64]:
+    """Cosine of each embedding, `[len(texts), dim]`, to what the encoder makes of its text."""
+    made = encoder.encode_passages(list(texts)).astype(np.float64)
+    given = embeddings.astype(np.float64)
+    norms = np.linalg.norm(made, axis=1) * np.linalg.norm(given, axis=1)
+    cosines: NDArray[np.float64] = np.sum(made * given, axis=1) / np.maximum(norms, 1e-30)
+    return cosines
+
+
 def check_same_model(
     encoder: Encoder, texts: Sequence[str], embeddings: FloatArray, what: str
 ) -> None:
@@ -160,10 +172,7 @@ def check_same_model(
     pairs = pairs[:SAMPLE]
     if not pairs:
         return
-    made = encoder.encode_passages([text for text, _ in pairs]).astype(np.float64)
-    given = np.array([row for _, row in pairs], dtype=np.float64)
-    norms = np.linalg.norm(made, axis=1) * np.linalg.norm(given, axis=1)
-    cosines = np.sum(made * given, axis=1) / np.maximum(norms, 1e-30)
+    cosines = cosines_to(encoder, [text for text, _ in pairs], np.array([row for _, row in pairs]))
     worst = int(np.argmin(cosines))
     if cosines[worst] < LEAST_COSINE:
         raise DataError(

@@ -4,73 +4,193 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from shortlist.data.ids import HashedRows, fingerprint
 from shortlist.errors import DataError, UsageError
 from shortlist.models.encoders import Encoder, unit_length
-from shortlist.pipeline.topk import FloatArray, check_embeddings
+from shortlist.pipeline.index import PASSAGES_AT_ONCE as ROWS_AT_ONCE
+from shortlist.pipeline.known import KnownTexts, encode_once
+from shortlist.pipeline.segments import Rows
+from shortlist.pipeline.topk import check_embeddings
 from shortlist.pipeline.vectors import SAMPLE, OwnVectors, check_same_model
+from shortlist.pipeline.writer import ROWS_PER_SEGMENT, IndexWriter
 from shortlist.records import Passage
 
 PASSAGES_AT_ONCE = 4096  # encoded together: enough to sort by length, little memory
+CHARACTERS_AT_ONCE = 1 << 24  # of their texts: fewer passages where they are long
 QUIET_SECONDS = 2.0  # a progress bar appears on what takes longer
 
-Batch: TypeAlias = tuple[list[Passage], FloatArray]
 
+def write_encoded(
+    writer: IndexWriter,
+    passages: Iterable[Passage],
+    encoder: Encoder,
+    bar: Any,
+    known: Iterable[KnownTexts] = (),
+) -> int:
+    """Make a new index hold these passages, going on with what `writer` has of them already.
 
-@dataclass
-class Cuts:
-    """Texts that were longer than the model reads, and the tokens of them that it did not see."""
+    What it has is compared with the first passages; from the first one that differs on the source
+    has changed since, and only embeddings of texts that were there then are used.
 
-    passages: int = 0
-    tokens: int = 0
+    Args:
+        writer: of an index that is being built.
+        passages: all that it is to hold, checked records.
+        encoder: makes the embeddings; every different text is encoded once.
+        bar: told of so many passages more.
+        known: other embeddings of that encoder.
 
-    def count(self, tokens: int) -> None:
-        """Add one text that lost so many tokens."""
-        self.passages += 1
-        self.tokens += tokens
+    Returns:
+        How many texts were encoded.
 
-
-def encoded(passages: Iterable[Passage], encoder: Encoder, cuts: Cuts, bar: Any) -> Iterator[Batch]:
-    """Encode passages as they come, in batches."""
+    Raises:
+        DataError: an id that is empty or not unique; both places are named.
+    """
+    ids = UniqueIds(writer)
+    own = KnownTexts(writer)
+    stores = [own, *known]
     stream = iter(passages)
-    while batch := list(islice(stream, PASSAGES_AT_ONCE)):
-        texts = [passage.model_text for passage in batch]
-        yield batch, encoder.encode_passages(texts, bar.update, cuts.count)
+    rest = _not_committed(writer, stream, ids, own, stores, bar)
+    count = 0
+    for batch in batches(rest):
+        ids.claim(batch)
+        rows, encoded = encode_once(batch, encoder, stores, bar.update)
+        count += encoded
+        own.add(batch, range(len(writer), len(writer) + len(batch)))
+        writer.append(rows)
+        writer.commit_if_due()
+    return count
 
 
-def with_own_vectors(
-    passages: Iterable[Passage], vectors: OwnVectors, encoder: Encoder, bar: Any
-) -> Iterator[Batch]:
+def _not_committed(
+    writer: IndexWriter,
+    stream: Iterator[Passage],
+    ids: UniqueIds,
+    own: KnownTexts,
+    stores: list[KnownTexts],
+    bar: Any,
+) -> Iterator[Passage]:
+    """Draw the passages that are committed, and yield those that come after them."""
+    before, place = writer.index, 0
+    committed = before.live_rows
+    for start in range(0, len(committed), ROWS_AT_ONCE):
+        rows = committed[start : start + ROWS_AT_ONCE]
+        there = before.passages(rows)
+        now = list(islice(stream, len(rows)))
+        same = next((i for i, p in enumerate(there) if now[i : i + 1] != [p]), len(there))
+        ids.claim(now[:same])
+        own.add(now[:same], rows[:same])
+        bar.update(same)
+        place += same
+        if same < len(there):
+            stores.append(KnownTexts.of(before))
+            writer.truncate(place)
+            yield from now[same:]
+            break
+    yield from stream
+
+
+def write_vectors(
+    writer: IndexWriter,
+    passages: Iterable[Passage],
+    vectors: OwnVectors,
+    encoder: Encoder,
+    bar: Any,
+) -> None:
     """Take each passage's embedding from the user's vectors, and check a sample of every batch.
 
     Raises:
-        DataError: vectors of another model or dimension, or that do not match the passages.
+        DataError: vectors of another model or dimension, or that do not match the passages; an id
+            that is empty or not unique.
     """
     if vectors.dim != encoder.dim:
         raise DataError(
             f"the embeddings have {vectors.dim} dimensions, those of {encoder.name} {encoder.dim}; "
             "name the model that made them: queries are encoded with it"
         )
+    ids = UniqueIds(writer)
     stream = vectors.matched(passages)
-    while pairs := list(islice(stream, PASSAGES_AT_ONCE)):
+    while pairs := list(islice(stream, ROWS_PER_SEGMENT)):
         batch = [passage for passage, _ in pairs]
         rows = np.array([row for _, row in pairs])
+        ids.claim(batch)
         embeddings = check_embeddings(vectors.embeddings[rows], "own embeddings")
         sample = np.linspace(0, len(batch) - 1, min(SAMPLE, len(batch))).astype(int)
         texts = [batch[i].model_text for i in sample]
         check_same_model(encoder, texts, embeddings[sample], "the embeddings")
+        if encoder.metric == "cosine":
+            embeddings = unit_length(embeddings)
+        writer.append(Rows(batch, embeddings, np.zeros(len(batch), dtype=np.int64)))
+        writer.commit_if_due()
         bar.update(len(batch))
-        yield batch, unit_length(embeddings) if encoder.metric == "cosine" else embeddings
+
+
+def batches(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
+    """Passages that are encoded together: many short ones, few long ones."""
+    batch: list[Passage] = []
+    characters = 0
+    for passage in passages:
+        batch.append(passage)
+        characters += len(passage.text)
+        if len(batch) == PASSAGES_AT_ONCE or characters >= CHARACTERS_AT_ONCE:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+class UniqueIds:
+    """Refuses ids that are empty, or that stand for two of the passages that are being written.
+
+    In few bytes an id: where the hash of one was there before, `writer` is asked for the id.
+    """
+
+    def __init__(self, writer: IndexWriter) -> None:
+        self._writer = writer
+        self._numbers = HashedRows()
+        self._count = 0
+
+    def claim(self, passages: list[Passage]) -> None:
+        """Take the ids of the next passages.
+
+        Raises:
+            DataError: an id is empty, or was there before; both places are named.
+        """
+        batch: set[str] = set()
+        for number, passage in enumerate(passages, self._count):
+            if not passage.id:
+                raise DataError(f"passage number {number} has an empty id; give every passage one")
+            key = fingerprint(passage.id)
+            before = self._numbers.get(key)
+            # Two ids may share a hash, and nothing is wrong then
+            if before >= 0 and (passage.id in batch or self._is_written(passage.id)):
+                raise DataError(
+                    f"the id {_short(passage.id)} of passage number {number} is that of passage "
+                    f"number {before}; ids must be unique"
+                )
+            self._numbers.add(key, number)
+            batch.add(passage.id)
+        self._count += len(passages)
+
+    def _is_written(self, passage_id: str) -> bool:
+        waiting = (passage.id for passage in self._writer.waiting)
+        return passage_id in waiting or bool(self._writer.index.rows_of([passage_id]))
+
+
+def _short(identifier: str) -> str:
+    return repr(identifier if len(identifier) <= 100 else identifier[:100] + "...")
 
 
 def as_passages(passages: Iterable[str | Passage]) -> Iterator[Passage]:
-    """Texts (their ids are "0", "1", ...) and `Passage` records as checked records.
+    """Texts (their ids are "0", "1", ...) and `Passage` records, as they will be read back.
+
+    A lone surrogate in a text is no UTF-8, and becomes "?".
 
     Raises:
         UsageError: something else; its number is named.
@@ -79,27 +199,35 @@ def as_passages(passages: Iterable[str | Passage]) -> Iterator[Passage]:
         raise UsageError("passages must be several texts or Passage records, got one text")
     for number, item in enumerate(passages):
         if isinstance(item, Passage):
-            texts = (item.id, item.text, item.title, item.section, item.document_id)
-            if not all(isinstance(text, str) for text in texts):
-                raise UsageError(f"passage number {number}: its texts must be strings, got {item}")
-            yield replace(item, metadata=_plain(item, number)) if item.metadata else item
+            yield _plain(item, number)
         elif isinstance(item, str):
-            yield Passage(id=str(number), text=item)
+            yield Passage(id=str(number), text=_utf8(item))
         else:
             raise UsageError(
                 f"passage number {number} is a {type(item).__name__}; expected a text or a Passage"
             )
 
 
-def _plain(passage: Passage, number: int) -> dict[str, Any]:
-    """Return metadata as it will be read back."""
-    try:
-        plain: dict[str, Any] = json.loads(json.dumps(dict(passage.metadata), allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(
-            f"passage number {number}: its metadata must be what JSON can hold ({error})"
-        ) from error
-    return plain
+def _plain(passage: Passage, number: int) -> Passage:
+    texts = (passage.id, passage.text, passage.title, passage.section, passage.document_id)
+    if not all(isinstance(text, str) for text in texts):
+        raise UsageError(f"passage number {number}: its texts must be strings, got {passage}")
+    changes: dict[str, Any] = {}
+    if not all(map(str.isascii, texts)):
+        names = ("id", "text", "title", "section", "document_id")
+        changes = {name: _utf8(text) for name, text in zip(names, texts, strict=True)}
+    if passage.metadata:
+        try:
+            changes["metadata"] = json.loads(json.dumps(dict(passage.metadata), allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UsageError(
+                f"passage number {number}: its metadata must be what JSON can hold ({error})"
+            ) from error
+    return replace(passage, **changes) if changes else passage
+
+
+def _utf8(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def progress_bar(what: str, total: int | None, unit: str, progress: bool | None) -> Any:

@@ -54,9 +54,9 @@ def test_no_texts_give_no_embeddings(bi_encoder):
 
 def test_cut_tokens_are_counted(bi_encoder):
     cuts = []
-    bi_encoder.encode_passages(["short", "word " * 300], on_cut=cuts.append)
+    bi_encoder.encode_passages(["short", "word " * 300], on_cut=lambda *cut: cuts.append(cut))
     whole = bi_encoder.count_tokens(["word " * 300])[0]
-    assert cuts == [whole - bi_encoder.max_tokens]
+    assert cuts == [(1, whole - bi_encoder.max_tokens)]
 
 
 def test_prompts_are_part_of_the_text(bi_encoder):

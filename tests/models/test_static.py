@@ -100,10 +100,12 @@ def test_what_says_nothing_is_indexed_and_found_by_a_query_that_says_nothing(sta
 def test_cut_tokens_are_counted(static):
     cuts = []
     long = "tea " * 700
-    embeddings = static.encode_passages(["short", long, "tea " * 512], on_cut=cuts.append)
+    embeddings = static.encode_passages(
+        ["short", long, "tea " * 512], on_cut=lambda *cut: cuts.append(cut)
+    )
     assert static.max_tokens == 512
     assert static.count_tokens(["", "tea", long]) == [0, 1, 700]
-    assert cuts == [700 - 512]
+    assert cuts == [(1, 700 - 512)]
     np.testing.assert_array_equal(embeddings[1], embeddings[2])
     tail = static.encode_passages(["tea " * 512 + "coffee " * 100])
     np.testing.assert_array_equal(embeddings[1], tail[0])

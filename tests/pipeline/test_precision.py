@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from shortlist import BiEncoder, RetrieveRerankPipeline
@@ -35,14 +33,3 @@ def test_a_sync_in_another_precision_is_refused(int8_index, bi_encoder):
         sync([*NOTES, "new"], int8_index, bi_encoder)
     encoder = BiEncoder.load("all-MiniLM-L6-v2", precision="int8")
     assert sync([*NOTES, "new"], int8_index, encoder).added == 1
-
-
-def test_an_index_that_names_no_precision_is_of_float32(bi_encoder, tmp_path):
-    RetrieveRerankPipeline.build(NOTES, tmp_path / "i", bi_encoder=bi_encoder)
-    manifest = tmp_path / "i" / "manifest.json"
-    content = json.loads(manifest.read_text())
-    assert content["model"].pop("precision") == "float32"
-    manifest.write_text(json.dumps(content))
-    opened = RetrieveRerankPipeline.open(tmp_path / "i", bi_encoder=bi_encoder)
-    assert opened.index.manifest.model.precision == "float32"
-    assert opened.search("ice", top_k=1, rerank=False)[0].id == "1"

@@ -101,7 +101,7 @@ def test_a_sync_that_fails_changes_nothing(tmp_path):
 
 
 def test_two_texts_of_one_hash_are_not_taken_for_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("shortlist.pipeline.sync.fingerprint", len)  # collisions galore
+    monkeypatch.setattr("shortlist.pipeline.known.fingerprint", len)  # collisions galore
     encoder = FunctionEncoder(words)
     before = passages({"p": ["aa", "ab", "abc"], "q": ["ba"]})
     after = passages({"p": ["ab", "ac", "abd"], "q": ["ba"]})

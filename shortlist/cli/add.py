@@ -1,0 +1,78 @@
+"""`shortlist add` and `shortlist upsert`: more passages for an index."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from shortlist.cli.options import (
+    Device,
+    IdField,
+    IndexArgument,
+    SourceArgument,
+    TextField,
+    TitleField,
+)
+from shortlist.cli.reading import Reading, recorded_options
+from shortlist.cli.show import note
+from shortlist.data.ledger import counted
+from shortlist.pipeline.changes import add_passages, check_can_change
+from shortlist.pipeline.index import Index
+from shortlist.pipeline.stages import encoder_of
+
+
+def add(
+    index: IndexArgument,
+    source: SourceArgument,
+    id_field: IdField = None,
+    title_field: TitleField = None,
+    text_field: TextField = None,
+    device: Device = "auto",
+) -> None:
+    """Add a collection to an index; what is there already stays.
+
+    It is cut into passages as the index was. An id that is there with other contents is an error.
+
+    Example: shortlist add notes.idx new-notes/
+    """
+    _add(index, source, (id_field, title_field, text_field), device, replaces=False)
+
+
+def upsert(
+    index: IndexArgument,
+    source: SourceArgument,
+    id_field: IdField = None,
+    title_field: TitleField = None,
+    text_field: TextField = None,
+    device: Device = "auto",
+) -> None:
+    """Add a collection to an index, in the place of passages with the same ids.
+
+    Example: shortlist upsert papers.idx corrected.jsonl
+    """
+    _add(index, source, (id_field, title_field, text_field), device, replaces=True)
+
+
+def _add(
+    index: Path, source: str, fields: tuple[str | None, ...], device: str, *, replaces: bool
+) -> None:
+    opened = Index(index)
+    encoder = encoder_of(opened, device=device, precision=opened.manifest.model.precision)
+    check_can_change(opened, encoder)
+    options = recorded_options(opened)
+    if any(fields):
+        options = replace(options, id_field=fields[0], title_field=fields[1], text_field=fields[2])
+    reading = Reading(source, encoder, options)
+    done = add_passages(
+        reading.passages(),
+        index,
+        encoder,
+        replace=replaces,
+        source=reading.described,
+        progress=None,
+    )
+    reading.report()
+    note(
+        f"{index}: {counted(done.added, 'passages')} added, {done.replaced:,} replaced, "
+        f"{done.unchanged:,} there already; {counted(done.encoded, 'texts')} encoded"
+    )

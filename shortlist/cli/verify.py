@@ -1,0 +1,97 @@
+"""`shortlist verify` and `shortlist repair`: whether an index is whole, and making it so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from shortlist.cli.options import Device, IndexArgument
+from shortlist.cli.show import note
+from shortlist.cli.sync import follow
+from shortlist.data.ledger import counted
+from shortlist.errors import DamagedIndexError, IndexFolderError, ModelError
+from shortlist.models.encoders import Encoder
+from shortlist.pipeline.layout import Manifest
+from shortlist.pipeline.stages import recorded_encoder
+from shortlist.pipeline.verify import Fault, faults_of
+from shortlist.pipeline.verify import repair as repair_index
+
+
+def verify(index: IndexArgument, device: Device = "auto") -> None:
+    """Read every file of an index, and encode a sample of its passages again.
+
+    Exit code 1 where something is wrong; each bad file is named.
+
+    Example: shortlist verify notes.idx
+    """
+    manifest = Manifest.read(index)
+    encoder: Encoder | None = None
+    try:
+        encoder = _encoder(index, manifest, device)
+    except (ModelError, IndexFolderError) as error:
+        note(f"warning: checksums only, no passage is encoded again: {error}")
+    faults = _faults(index, encoder)
+    for fault in faults:
+        note(fault.what)
+    if faults:
+        lost = sum(fault.rows for fault in faults if fault.is_lost)
+        hint = " SOURCE (texts are lost, and read again from there)" if lost else ""
+        raise DamagedIndexError(
+            f"{counted(len(faults), 'segments')} of {len(manifest.segments)} are damaged, "
+            f"{counted(sum(f.rows for f in faults), 'passages')}; to put it right: shortlist "
+            f"repair {index}{hint}"
+        )
+    note(f"{index}: {counted(manifest.rows, 'passages')}, every file is as it was committed")
+
+
+def repair(
+    index: IndexArgument,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SOURCE]",
+            help="What the index was made from: read again where texts are lost.",
+        ),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Encode the passages of damaged segments again, and only those.
+
+    Example: shortlist repair notes.idx
+    """
+    encoder = _encoder(index, Manifest.read(index), device)
+    faults = _faults(index, encoder)
+    if not faults:
+        note(f"{index} is whole: there is nothing to repair")
+        return
+    lost = [fault for fault in faults if fault.is_lost]
+    total = sum(fault.rows for fault in faults if not fault.is_lost)
+    with tqdm(desc="encoding", total=total, unit=" passages", disable=None) as bar:
+        count = repair_index(
+            index, encoder, faults, drop_lost=source is not None, on_passages=bar.update
+        )
+    note(f"{index}: {counted(count, 'passages')} encoded again")
+    if not lost:
+        return
+    if source is None:
+        raise DamagedIndexError(
+            f"the texts of {counted(sum(f.rows for f in lost), 'passages')} in "
+            f"{', '.join(f.file for f in lost)} are lost; to read them again from what the index "
+            f"was made from: shortlist repair {index} SOURCE"
+        )
+    follow(source, index, force=True, device=device)
+
+
+def _encoder(index: Path, manifest: Manifest, device: str) -> Encoder:
+    return recorded_encoder(
+        index, manifest.model, device=device, precision=manifest.model.precision
+    )
+
+
+def _faults(index: Path, encoder: Encoder | None) -> list[Fault]:
+    total = len(Manifest.read(index).segments)
+    with tqdm(desc="verifying", total=total, unit=" segments", disable=None, delay=2) as bar:
+        return faults_of(index, encoder, on_segment=bar.update)

@@ -1,0 +1,334 @@
+"""Writing to an index: whatever is appended or deleted becomes visible in one step, by a commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from shortlist.errors import DataError, IndexWriteError
+from shortlist.pipeline.index import Index
+from shortlist.pipeline.layout import DRAFT, OURS, Manifest, SegmentRecord
+from shortlist.pipeline.lock import WriterLock
+from shortlist.pipeline.segments import Rows, Segment, stored_as, write_segment
+from shortlist.pipeline.topk import FloatArray, Int64Array, check_embeddings
+from shortlist.records import Passage
+
+ROWS_PER_SEGMENT = 32_768
+BYTES_PER_SEGMENT = 1 << 28  # of passages: a segment of long ones is begun earlier
+_NO_ROWS = np.empty(0, dtype=np.int64)
+COMMIT_SECONDS = 10.0  # at least so often where passages are encoded
+
+
+class IndexWriter:
+    """The one writer of an index.
+
+    A commit fills up the last segment, or what is left of it, before it begins another one, so
+    that many small additions do not make many small segments. Rows stay where they are unless
+    some of the last segment were deleted.
+
+    Use it as a context manager: leaving it by an exception drops what is not committed.
+
+    Args:
+        path: an index.
+
+    Attributes:
+        index: the state that was committed last; row numbers are those of it, and those of rows
+            that are appended go on from there.
+        abandoned: set by who builds an index, to leave everything as it was before.
+
+    Raises:
+        IndexFolderError: not an index, or another process is writing.
+        IndexWriteError: it cannot be written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()  # a link stays what it is: what it points to is written
+        if not self.path.is_dir():
+            Index(self.path)  # which says what is wrong
+        self._lock = WriterLock(self.path)
+        try:
+            self.index = Index(self.path)
+            remove_leftovers(self.path)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._passages: list[Passage] = []
+        self._embeddings: list[FloatArray] = []  # one a passage
+        self._cut_tokens: list[int] = []
+        self._deleted: set[int] = set()  # rows of `index`
+        self._committed_at = time.monotonic()
+        self.abandoned = False
+
+    def __enter__(self) -> IndexWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self.commit()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let others write; what is not committed is dropped. A second call does nothing."""
+        self._lock.release()
+
+    def moved_to(self, path: Path) -> None:
+        """Say that the folder has another name now."""
+        self.path = path
+        self.index.path = path
+        self._lock.moved_to(path)
+
+    def append(self, rows: Rows) -> None:
+        """Append passages, to be committed.
+
+        Raises:
+            DataError: an empty id, or embeddings that do not fit. That ids are unique is up to the
+                caller.
+            UsageError: embeddings that float16 cannot hold, in an index that keeps it.
+        """
+        manifest = self.index.manifest
+        first = len(self)
+        embeddings = check_embeddings(rows.embeddings, f"embeddings of passages from {first}")
+        expected = (len(rows.passages), manifest.model.dim)
+        if embeddings.shape != expected:
+            raise DataError(
+                f"got embeddings of shape {embeddings.shape} for {len(rows.passages)} passages, "
+                f"expected {expected}"
+            )
+        lengths = np.einsum("ij,ij->i", embeddings, embeddings)
+        for row in np.flatnonzero(lengths == 0):
+            raise DataError(f"the embedding of passage number {first + row} is all zeros")
+        for number, passage in enumerate(rows.passages, first):
+            if not passage.id:
+                raise DataError(f"passage number {number} has an empty id; give every passage one")
+        stored_as(manifest.store, embeddings)  # what does not fit is refused here
+        self._passages += rows.passages
+        self._embeddings.extend(embeddings)
+        self._cut_tokens += rows.cut_tokens.tolist()
+        if len(self._passages) >= ROWS_PER_SEGMENT:
+            self.commit()
+
+    def delete(self, rows: Sequence[int] | Int64Array) -> None:
+        """Delete rows of `index`, with the next commit."""
+        self._deleted.update(int(row) for row in rows)
+
+    def __len__(self) -> int:
+        return self.index.stored_rows + len(self._passages)
+
+    @property
+    def waiting(self) -> Sequence[Passage]:
+        """What is appended and not committed yet."""
+        return self._passages
+
+    def passages(self, rows: Int64Array) -> list[Passage]:
+        """Passages by their rows, those that are not committed yet too."""
+        first = self.index.stored_rows
+        committed = iter(self.index.passages(rows[rows < first]))
+        return [next(committed) if r < first else self._passages[r - first] for r in rows]
+
+    def vectors(self, rows: Int64Array) -> FloatArray:
+        """Embeddings float32 `[len(rows), dim]` by their rows, those not committed yet too."""
+        first = self.index.stored_rows
+        found = np.empty((len(rows), self.index.manifest.model.dim), dtype=np.float32)
+        found[rows < first] = self.index.vectors(rows[rows < first])
+        for place in np.flatnonzero(rows >= first):
+            found[place] = self._embeddings[rows[place] - first]
+        return found
+
+    def cut_tokens(self, rows: Int64Array) -> Int64Array:
+        """Tokens that the model did not read of the passages at these rows, likewise."""
+        first = self.index.stored_rows
+        found = np.empty(len(rows), dtype=np.int64)
+        found[rows < first] = self.index.cut_tokens(rows[rows < first])
+        for place in np.flatnonzero(rows >= first):
+            found[place] = self._cut_tokens[rows[place] - first]
+        return found
+
+    def commit_if_due(self) -> None:
+        """Commit what took long to make."""
+        if time.monotonic() - self._committed_at >= COMMIT_SECONDS:
+            self.commit()
+
+    def commit(self, **changes: Any) -> None:
+        """Make everything that was appended and deleted visible, and safe.
+
+        Args:
+            changes: other fields of the manifest.
+
+        Raises:
+            IndexWriteError: the disk is full or the like; the index is as it was.
+        """
+        self._committed_at = time.monotonic()
+        if not (self._passages or self._deleted or changes):
+            return
+        parts = self._parts()
+        with self._committing():
+            waiting = [*_last_to_fill(parts), self._waiting()] if self._passages else []
+            added = self._written(waiting)
+            records = [self._record(segment, deleted) for segment, deleted in parts]
+            self._publish([*records, *added], changes)
+        self._passages, self._embeddings, self._cut_tokens = [], [], []
+        self._deleted = set()
+
+    def rewrite(self, made: Mapping[int, Sequence[Rows]], **changes: Any) -> None:
+        """Put other rows in the place of some segments, by their number; one commit.
+
+        Args:
+            made: the rows of each, one after the other; none drops the segment.
+            changes: other fields of the manifest.
+        """
+        with self._committing():
+            records = list[SegmentRecord]()
+            for number, segment in enumerate(self.index.segments):
+                if number not in made:
+                    records.append(segment.record)
+                else:
+                    records += self._written(made[number])
+            self._publish(records, changes)
+
+    def compact(self) -> int:
+        """Drop deleted rows for good, and join small segments: one commit for each that is made.
+
+        Returns:
+            How many rows were dropped.
+        """
+        self.commit()
+        before = self.index.stored_rows
+        place = 0
+        while place < len(self.index.segments):
+            group = _that_fit_together(self.index.segments[place:])
+            if len(group) > 1 or len(group[0].deleted):
+                others = {place + number: () for number in range(1, len(group))}
+                self.rewrite({place: [segment.live_rows() for segment in group], **others})
+            place += 1
+        return before - self.index.stored_rows
+
+    def truncate(self, rows: int) -> None:
+        """Drop everything from a row on; one commit."""
+        numbers = np.arange(rows, self.index.stored_rows)
+        self.delete(numbers)
+        self.commit()
+        self.compact()
+
+    def _parts(self) -> list[tuple[Segment, Int64Array]]:
+        """The committed segments that have rows left, and which rows of each are deleted by now."""
+        gone = np.array(sorted(self._deleted), dtype=np.int64)
+        within = {number: rows for number, _, rows in self.index.by_segment(gone)}
+        parts = [
+            (segment, np.union1d(segment.deleted, within.get(number, _NO_ROWS)))
+            for number, segment in enumerate(self.index.segments)
+        ]
+        return [(segment, gone) for segment, gone in parts if len(gone) < segment.record.rows]
+
+    def _waiting(self) -> Rows:
+        cut = np.array(self._cut_tokens, dtype=np.int64)
+        return Rows(self._passages, np.stack(self._embeddings), cut)
+
+    def _written(self, rows: Sequence[Rows]) -> list[SegmentRecord]:
+        """Write rows as new segments."""
+        records = []
+        for part in _cut_into_segments(_joined(rows)) if rows else ():
+            records.append(
+                write_segment(self.path, self._next_segment, part, self.index.manifest.store)
+            )
+            self._next_segment += 1
+        return records
+
+    def _record(self, segment: Segment, deleted: Int64Array) -> SegmentRecord:
+        """The record of a committed segment with these rows deleted."""
+        if len(deleted) == len(segment.deleted):
+            return segment.record
+        return segment.record.with_deleted(deleted, segment.cut_tokens)
+
+    @contextmanager
+    def _committing(self) -> Iterator[None]:
+        """What fails leaves the index as it was, and no file of its own."""
+        self._next_segment = self.index.manifest.next_segment
+        try:
+            yield
+        except OSError as error:
+            raise IndexWriteError(f"cannot write the index at {self.path}: {error}") from error
+        finally:
+            remove_leftovers(self.path)
+
+    def _publish(self, records: Sequence[SegmentRecord], changes: Mapping[str, Any]) -> None:
+        before = self.index.manifest
+        manifest = replace(
+            before,
+            segments=tuple(records),
+            commit=before.commit + 1,
+            next_segment=self._next_segment,
+            **changes,
+        )
+        manifest.write(self.path)
+        self.index = self.index.followed_by(manifest)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what the manifest does not name: of commits that failed, or that others followed.
+
+    The manifest on disk decides: Ctrl-C may have come when it was there already.
+    """
+    named = {file.name for file in Manifest.read(folder).files}
+    for path in [*folder.glob(OURS), folder / DRAFT]:
+        if path.name not in named:
+            path.unlink(missing_ok=True)
+
+
+def _last_to_fill(parts: list[tuple[Segment, Int64Array]]) -> list[Rows]:
+    """Take the last segment off where it has room for more: what is left in it."""
+    if not parts:
+        return []
+    segment, deleted = parts[-1]
+    if segment.record.rows - len(deleted) >= ROWS_PER_SEGMENT or _is_heavy(segment):
+        return []
+    parts.pop()
+    return [segment.live_rows(deleted)]
+
+
+def _is_heavy(segment: Segment) -> bool:
+    return segment.record.passages.size >= BYTES_PER_SEGMENT
+
+
+def _that_fit_together(segments: Sequence[Segment]) -> Sequence[Segment]:
+    """As many segments from the first on as one segment can hold."""
+    rows = bytes_ = count = 0
+    for segment in segments:
+        rows += segment.record.rows - len(segment.deleted)
+        bytes_ += segment.record.passages.size
+        if count and (rows > ROWS_PER_SEGMENT or bytes_ > BYTES_PER_SEGMENT):
+            break
+        count += 1
+    return segments[:count]
+
+
+def _joined(parts: Sequence[Rows]) -> Rows:
+    return Rows(
+        [passage for part in parts for passage in part.passages],
+        np.concatenate([part.embeddings for part in parts]),
+        np.concatenate([part.cut_tokens for part in parts]),
+    )
+
+
+def _cut_into_segments(rows: Rows) -> Iterator[Rows]:
+    start = size = 0
+    for stop, passage in enumerate(rows.passages, 1):
+        size += len(passage.text) + len(passage.title)
+        full = stop - start == ROWS_PER_SEGMENT or size >= BYTES_PER_SEGMENT
+        if full or stop == len(rows.passages):
+            part = slice(start, stop)
+            yield Rows(rows.passages[part], rows.embeddings[part], rows.cut_tokens[part])
+            start, size = stop, 0

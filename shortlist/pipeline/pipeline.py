@@ -37,6 +37,7 @@ from shortlist.pipeline.stages import (
     first_stage,
     model_record,
     precision_beside,
+    recorded_encoder,
     second_stage,
 )
 from shortlist.pipeline.timing import OnStage, timed
@@ -314,7 +315,7 @@ class RetrieveRerankPipeline:
         if not self.index.has_changed():
             return False
         index = Index(self.index.path)
-        encoder_of(index, self.bi_encoder)
+        recorded_encoder(index.path, index.manifest.model, self.bi_encoder)
         self.index = index
         return True
 

@@ -40,9 +40,9 @@ def verify(index: IndexArgument, device: Device = "auto") -> None:
         lost = sum(fault.rows for fault in faults if fault.is_lost)
         hint = " SOURCE (texts are lost, and read again from there)" if lost else ""
         raise DamagedIndexError(
-            f"{counted(len(faults), 'segments')} of {len(manifest.segments)} are damaged, "
-            f"{counted(sum(f.rows for f in faults), 'passages')}; to put it right: shortlist "
-            f"repair {index}{hint}"
+            f"{len(faults)} of {counted(len(manifest.segments), 'segments')} damaged, "
+            f"{counted(sum(fault.rows for fault in faults), 'passages')}; to put it right: "
+            f"shortlist repair {index}{hint}"
         )
     note(f"{index}: {counted(manifest.rows, 'passages')}, every file is as it was committed")
 

@@ -23,7 +23,7 @@ from shortlist.records import Passage
 ROWS_PER_SEGMENT = 32_768
 BYTES_PER_SEGMENT = 1 << 28  # of passages: a segment of long ones is begun earlier
 _NO_ROWS = np.empty(0, dtype=np.int64)
-COMMIT_SECONDS = 10.0  # at least so often where passages are encoded
+COMMIT_SECONDS = 5.0  # at least so often where passages are encoded
 
 
 class IndexWriter:

@@ -22,7 +22,7 @@ from shortlist.pipeline.vectors import SAMPLE, OwnVectors, check_same_model
 from shortlist.pipeline.writer import ROWS_PER_SEGMENT, IndexWriter
 from shortlist.records import Passage
 
-PASSAGES_AT_ONCE = 4096  # encoded together: enough to sort by length, little memory
+PASSAGES_AT_ONCE = 1024  # encoded together: enough to sort by length, soon committed
 CHARACTERS_AT_ONCE = 1 << 24  # of their texts: fewer passages where they are long
 QUIET_SECONDS = 2.0  # a progress bar appears on what takes longer
 

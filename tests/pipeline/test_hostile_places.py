@@ -161,7 +161,7 @@ def test_searches_while_another_thread_changes_the_index(tmp_path, monkeypatch):
                 if len(ids) % 3 or any(np.diff(ids[::3]) % 3):
                     faults.append(ids)
                 opened.refresh()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is a fault
+            except Exception as error:
                 faults.append(error)
 
     readers = [threading.Thread(target=read) for _ in range(2)]

@@ -1,10 +1,12 @@
 """What int8 costs: the same questions answered in both precisions, all dev questions of the data.
 
     python benchmarks/precision.py embed                     # a quarter of an hour of two cores
+    python benchmarks/precision.py store                     # two minutes, with indexes from embed
     python benchmarks/precision.py score --out work/precision    # hours; resumable, in random order
     python benchmarks/precision.py table --out work/precision    # seconds
 
 `embed`: nDCG@10 of retrieval alone, passages and queries both in int8, against both in float32.
+`store`: the same with float32 embeddings that are kept in float16.
 `score`: every dev question's first 30 candidates (by float32 embeddings) scored by the
 cross-encoder in both precisions; a question whose candidates hold nothing relevant counts as zero
 in both without being scored. Questions are taken in a seeded random order over all sets, so that
@@ -35,7 +37,7 @@ from shortlist.models.presets import MINILM, OUR_CROSS_ENCODER, PRESETS, Fusion
 from shortlist.models.remembered import RememberedScores
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
 from shortlist.pipeline.systems import first_stages
-from shortlist.pipeline.topk import exact_top_k
+from shortlist.pipeline.topk import FloatArray, exact_top_k
 from shortlist.records import Passage
 
 ASYMMETRIC = [
@@ -94,16 +96,7 @@ def embed(args: argparse.Namespace) -> None:
                 else [model.encode_passages([passage.model_text for passage in passages])]
             )
             queries = model.encode_queries([questions.texts[i] for i in ids])
-            _, rows = exact_top_k(queries, vectors, 11)
-            run = {
-                query: [
-                    passages[row].id
-                    for row in found
-                    if name not in OWN or passages[row].id != query
-                ][:10]
-                for query, found in zip(ids, rows, strict=True)
-            }
-            values.append(by_question(run, questions.qrels, "nDCG@10"))
+            values.append(retrieved(questions, passages, queries, vectors))
         pairs.append(values)
         line(name, *values)
     line("all questions", *np.concatenate(pairs, axis=1))
@@ -111,15 +104,47 @@ def embed(args: argparse.Namespace) -> None:
     print(f"\nmean of the sets: {means[:, 0].mean():.4f} -> {means[:, 1].mean():.4f}")
 
 
+def retrieved(
+    questions: Questions, passages: list[Passage], queries: FloatArray, vectors: list[FloatArray]
+) -> np.ndarray:
+    """The nDCG@10 of each question."""
+    _, rows = exact_top_k(queries, vectors, 11)
+    is_own = questions.name in OWN
+    run = {
+        query: [passages[row].id for row in found if not is_own or passages[row].id != query][:10]
+        for query, found in zip(questions.texts, rows, strict=True)
+    }
+    return by_question(run, questions.qrels, "nDCG@10")
+
+
+def store(args: argparse.Namespace) -> None:
+    model = BiEncoder.load(MINILM, device="cpu")
+    print(f"{MINILM}: embeddings kept in float16, retrieval alone, all dev questions\n")
+    print("| set | questions | float32 nDCG@10 | float16 nDCG@10 | change (95 %) | same top 10 |")
+    print("|---|---|---|---|---|---|", flush=True)
+    pairs = []
+    for name in args.sets or [*ASYMMETRIC, *SYMMETRIC]:
+        questions = questions_of(args, name)
+        index = questions.searcher.index
+        passages = list(index.all_passages())
+        queries = model.encode_queries(list(questions.texts.values()))
+        kept = [part.astype(np.float16) for part in index.embeddings]
+        rows = [exact_top_k(queries, part, 10)[1] for part in (index.embeddings, kept)]
+        values = [retrieved(questions, passages, queries, v) for v in (index.embeddings, kept)]
+        pairs.append(values)
+        line(name, *values, f" {(rows[0] == rows[1]).all(axis=1).mean():.1%} |")
+    line("all questions", *np.concatenate(pairs, axis=1), " |")
+
+
 def by_question(run: dict[str, list[str]], qrels: dict, measure: str) -> np.ndarray:
     values = score(run, qrels, [measure]).per_query[measure]
     return np.array([values[query] for query in sorted(run)])
 
 
-def line(name: str, before: np.ndarray, after: np.ndarray) -> None:
+def line(name: str, before: np.ndarray, after: np.ndarray, more: str = "") -> None:
     print(
         f"| {name} | {len(before):,} | {before.mean():.4f} | {after.mean():.4f} | "
-        f"{change(before, after)} |",
+        f"{change(before, after)} |{more}",
         flush=True,
     )
 
@@ -225,8 +250,9 @@ def ranked(row: dict, rule: Fusion, precision: str, depth: int | None = None) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
-    embedding, scoring, showing = (verbs.add_parser(v) for v in ("embed", "score", "table"))
-    for parsing in (embedding, scoring):
+    names = ("embed", "store", "score", "table")
+    embedding, storing, scoring, showing = (verbs.add_parser(name) for name in names)
+    for parsing in (embedding, storing, scoring):
         parsing.add_argument("--sets", nargs="*")
         parsing.add_argument("--work", type=Path, default=Path("work/systems"))
     for parsing in verbs.choices.values():
@@ -241,7 +267,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.seven_bits:
         light_path.products_saturate = lambda: True
-    {"embed": embed, "score": score_all, "table": table}[args.verb](args)
+    commands = {"embed": embed, "store": store, "score": score_all, "table": table}
+    commands[args.verb](args)
 
 
 if __name__ == "__main__":

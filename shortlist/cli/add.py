@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from shortlist.cli.options import (
     Device,
@@ -35,7 +36,8 @@ def add(
 
     Example: shortlist add notes.idx new-notes/
     """
-    _add(index, source, (id_field, title_field, text_field), device, replaces=False)
+    fields = {"id_field": id_field, "title_field": title_field, "text_field": text_field}
+    _add(index, source, fields, device, replaces=False)
 
 
 def upsert(
@@ -50,24 +52,25 @@ def upsert(
 
     Example: shortlist upsert papers.idx corrected.jsonl
     """
-    _add(index, source, (id_field, title_field, text_field), device, replaces=True)
+    fields = {"id_field": id_field, "title_field": title_field, "text_field": text_field}
+    _add(index, source, fields, device, replaces=True)
 
 
 def _add(
-    index: Path, source: str, fields: tuple[str | None, ...], device: str, *, replaces: bool
+    index: Path, source: str, fields: dict[str, str | None], device: str, *, replaces: bool
 ) -> None:
     opened = Index(index)
     encoder = encoder_of(opened, device=device, precision=opened.manifest.model.precision)
     check_can_change(opened, encoder)
-    options = recorded_options(opened)
-    if any(fields):
-        options = replace(options, id_field=fields[0], title_field=fields[1], text_field=fields[2])
+    given: dict[str, Any] = {name: value for name, value in fields.items() if value}
+    options = replace(recorded_options(opened.manifest), **given)
     reading = Reading(source, encoder, options)
     done = add_passages(
         reading.passages(),
         index,
         encoder,
         replace=replaces,
+        opened=opened,
         source=reading.described,
         progress=None,
     )

@@ -6,7 +6,7 @@ from shortlist.cli.options import IndexArgument
 from shortlist.cli.show import note
 from shortlist.data.ledger import counted
 from shortlist.pipeline.changes import compact as compact_index
-from shortlist.pipeline.index import Index
+from shortlist.pipeline.layout import Manifest
 
 
 def compact(index: IndexArgument) -> None:
@@ -14,11 +14,11 @@ def compact(index: IndexArgument) -> None:
 
     Example: shortlist compact notes.idx
     """
-    before = Index(index)
+    before = Manifest.read(index)
     dropped = compact_index(index)
-    after = Index(index)
+    after = Manifest.read(index)
     note(
         f"{index}: {counted(dropped, 'deleted passages')} dropped, "
         f"{len(before.segments)} segments became {len(after.segments)}, "
-        f"{before.size() / 1e6:.1f} MB became {after.size() / 1e6:.1f} MB"
+        f"{before.bytes / 1e6:.1f} MB became {after.bytes / 1e6:.1f} MB"
     )

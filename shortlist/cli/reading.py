@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from shortlist.data.ledger import EVERYTHING, counted
 from shortlist.errors import UsageError
 from shortlist.models.encoders import Encoder
 from shortlist.models.presets import languages_of
-from shortlist.pipeline.index import Index
+from shortlist.pipeline.layout import Manifest
 from shortlist.records import Passage
 
 
@@ -29,6 +29,8 @@ class ReadingOptions:
     passage_tokens: int | None = None
     overlap: int = 0
     cut_records: bool | None = None
+    # of an index, for whatever is added to it: used where they fit
+    are_recorded: bool = field(default=False, compare=False)
 
     @property
     def columns(self) -> Columns:
@@ -36,9 +38,9 @@ class ReadingOptions:
         return Columns(self.id_field, self.title_field, self.text_field)
 
 
-def recorded_options(index: Index) -> ReadingOptions:
+def recorded_options(manifest: Manifest) -> ReadingOptions:
     """How the collection was read that an index was made from."""
-    return ReadingOptions(**index.manifest.source.get("options", {}))
+    return ReadingOptions(**manifest.source.get("options", {}), are_recorded=True)
 
 
 class Reading:
@@ -67,9 +69,11 @@ class Reading:
             languages_of(model.name), lambda warning: note(f"warning: {warning}")
         )
         cutting = Cutting(model.count_tokens, limit, options.overlap, options.cut_records)
-        self.collection: Collection = load(source, cutting, options.columns)
+        self.collection: Collection = load(
+            source, cutting, options.columns, must_have_columns=not options.are_recorded
+        )
         asked = options.overlap or options.passage_tokens is not None
-        if asked and not self.collection.is_cut:
+        if asked and not options.are_recorded and not self.collection.is_cut:
             raise UsageError(
                 f"the rows of a {self.collection.kind} stay whole; to cut those that are too long "
                 "into passages, add --cut-records"
@@ -91,7 +95,11 @@ class Reading:
             "noted": dict(ledger.noted),
             "warnings": ledger.warnings,
             "languages": dict(self._languages.counts().most_common(5)),
-            "options": asdict(self._options),
+            "options": {
+                name: value
+                for name, value in asdict(self._options).items()
+                if name != "are_recorded"
+            },
         }
 
     def is_unreadable(self, document: str) -> bool:

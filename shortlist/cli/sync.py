@@ -15,6 +15,7 @@ from shortlist.data.ledger import counted
 from shortlist.errors import IndexFolderError
 from shortlist.models.presets import DEFAULT_PRESET
 from shortlist.pipeline.index import Index
+from shortlist.pipeline.layout import Manifest
 from shortlist.pipeline.stages import encoder_of, load_bi_encoder
 from shortlist.pipeline.sync import sync as sync_index
 
@@ -36,15 +37,10 @@ def sync(
     if not index.exists():
         build(source, index, model=load_bi_encoder(DEFAULT_PRESET, device=device), device=device)
         return
-    follow(source, index, force=force, device=device)
-
-
-def follow(source: str, index: Path, *, force: bool, device: str) -> None:
-    """Make an index equal to a collection, and say on stderr what has changed."""
     opened = Index(index)
     recorded = opened.manifest.source
     encoder = encoder_of(opened, device=device, precision=opened.manifest.model.precision)
-    reading = Reading(source, encoder, recorded_options(opened))
+    reading = Reading(source, encoder, recorded_options(opened.manifest))
     if recorded.get("kind") != reading.collection.kind:
         raise IndexFolderError(
             f"{index} was made from a {recorded.get('kind', 'list of passages')}, and {source} is "
@@ -60,7 +56,7 @@ def follow(source: str, index: Path, *, force: bool, device: str) -> None:
         progress=None,
     )
     reading.report()
-    manifest = Index(index).manifest
+    manifest = Manifest.read(index)
     report_cuts(encoder, manifest.cut_passages, manifest.cut_tokens)
     kept = f", {changes.kept:,} kept that cannot be read now" if changes.kept else ""
     if not changes:

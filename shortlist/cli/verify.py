@@ -9,14 +9,14 @@ import typer
 from tqdm import tqdm
 
 from shortlist.cli.options import Device, IndexArgument
+from shortlist.cli.reading import Reading, recorded_options
 from shortlist.cli.show import note
-from shortlist.cli.sync import follow
 from shortlist.data.ledger import counted
 from shortlist.errors import DamagedIndexError, IndexFolderError, ModelError
 from shortlist.models.encoders import Encoder
 from shortlist.pipeline.layout import Manifest
 from shortlist.pipeline.stages import recorded_encoder
-from shortlist.pipeline.verify import Fault, faults_of
+from shortlist.pipeline.verify import LOST, Fault, faults_of, restore
 from shortlist.pipeline.verify import repair as repair_index
 
 
@@ -44,6 +44,8 @@ def verify(index: IndexArgument, device: Device = "auto") -> None:
             f"{counted(sum(fault.rows for fault in faults), 'passages')}; to put it right: "
             f"shortlist repair {index}{hint}"
         )
+    if manifest.source.get(LOST):
+        raise DamagedIndexError(_what_is_lost(index, [], manifest))
     note(f"{index}: {counted(manifest.rows, 'passages')}, every file is as it was committed")
 
 
@@ -62,27 +64,36 @@ def repair(
 
     Example: shortlist repair notes.idx
     """
-    encoder = _encoder(index, Manifest.read(index), device)
+    manifest = Manifest.read(index)
+    encoder = _encoder(index, manifest, device)
+    # what cannot be read is an error before anything is dropped
+    reading = Reading(source, encoder, recorded_options(manifest)) if source else None
     faults = _faults(index, encoder)
-    if not faults:
+    if not faults and not manifest.source.get(LOST):
         note(f"{index} is whole: there is nothing to repair")
         return
-    lost = [fault for fault in faults if fault.is_lost]
     total = sum(fault.rows for fault in faults if not fault.is_lost)
     with tqdm(desc="encoding", total=total, unit=" passages", disable=None) as bar:
         count = repair_index(
-            index, encoder, faults, drop_lost=source is not None, on_passages=bar.update
+            index, encoder, faults, drop_lost=reading is not None, on_passages=bar.update
         )
     note(f"{index}: {counted(count, 'passages')} encoded again")
-    if not lost:
-        return
-    if source is None:
-        raise DamagedIndexError(
-            f"the texts of {counted(sum(f.rows for f in lost), 'passages')} in "
-            f"{', '.join(f.file for f in lost)} are lost; to read them again from what the index "
-            f"was made from: shortlist repair {index} SOURCE"
-        )
-    follow(source, index, force=True, device=device)
+    lost = [fault for fault in faults if fault.is_lost]
+    if reading:
+        wanted = Manifest.read(index).source.get(LOST, 0)
+        done = restore(index, reading.passages(), encoder, progress=None)
+        note(f"{counted(wanted, 'passages')} were lost, {done.added:,} are added again")
+    elif lost or manifest.source.get(LOST):
+        raise DamagedIndexError(_what_is_lost(index, lost, manifest))
+
+
+def _what_is_lost(index: Path, lost: list[Fault], manifest: Manifest) -> str:
+    count = sum(fault.rows for fault in lost) + manifest.source.get(LOST, 0)
+    where = f" in {', '.join(fault.file for fault in lost)}" if lost else ""
+    return (
+        f"{counted(count, 'passages')}{where} are lost; to read them again from what the index was "
+        f"made from: shortlist repair {index} SOURCE"
+    )
 
 
 def _encoder(index: Path, manifest: Manifest, device: str) -> Encoder:

@@ -53,21 +53,29 @@ class Collection:
     is_cut: bool = True  # texts into passages; else every passage is a whole record
 
 
-def load(source: Path | str, cutting: Cutting, columns: Columns | None = None) -> Collection:
+def load(
+    source: Path | str,
+    cutting: Cutting,
+    columns: Columns | None = None,
+    *,
+    must_have_columns: bool = True,
+) -> Collection:
     """Open a collection, by its name and what is in it; nothing much is read yet.
 
     Dumps, texts and the articles of `hf://` datasets are cut into passages that, as the model reads
     them, have at most `cutting.max_tokens` tokens. The rows of tables stay whole, as judgements
     name them, unless `cutting.cut_records` asks for it. Raises DataError here for a source that
     cannot be any collection (MissingExtraError for one that needs an extra), and while drawing for
-    what is wrong inside it.
+    what is wrong inside it. `must_have_columns=False` forgives columns that are named where there
+    are none.
     """
     reading = _Reading(cutting, columns or Columns(), Ledger())
     if str(source).startswith(hub.PREFIX):
         return reading.dataset(hub.HubSource.parse(str(source)))
     path = Path(source)
     collection = reading.folder(path) if path.is_dir() else reading.file(path)
-    if columns and columns != Columns() and not reading.has_columns:
+    asked = must_have_columns and columns is not None and columns != Columns()
+    if asked and not reading.has_columns:
         raise DataError(f"{path}: a {collection.kind} has no columns; leave out --...-field")
     return collection
 

@@ -47,26 +47,37 @@ def building(
     """
     path = path.resolve()  # a link stays what it is: what it points to is written
     refuse_to_replace(path, overwrite)
-    draft = path.with_name(f".{path.name}.building")
     in_place = empty_place(path) or _may_go_on(path, manifest, overwrite)
-    held = None if in_place else WriterLock(path)  # nobody may add to what is about to be replaced
+    held = None if in_place else _held(path)
     try:
-        writer = _opened(path if in_place else draft, draft, manifest)
+        writer = _opened(path, manifest) if in_place else _drafted(path, manifest)
+        writer.keeps_deleted = True
         try:
+            _check_still_unfinished(writer, manifest)
             if not resume:
-                writer.truncate(0)
-            if len(writer.index):
+                writer.keeps_deleted = False
+                writer.delete(writer.index.live_rows)
+            elif len(writer.index):
                 logger.info("going on with %s passages of an interrupted build", len(writer.index))
             writer.commit(**_same_as(manifest))
             yield writer
             if not writer.abandoned:
-                writer.commit()
                 _finish(writer, path, overwrite)
         finally:
             _leave(writer)
     finally:
         if held:
             held.release()
+
+
+def _held(path: Path) -> WriterLock:
+    """The lock of an index that is to be replaced: nobody may add to it meanwhile."""
+    if path.is_mount():
+        raise IndexFolderError(
+            f"{path} is a mounted volume, and cannot be replaced in one step; make the index in a "
+            "folder inside it"
+        )
+    return WriterLock(path)
 
 
 def _may_go_on(path: Path, manifest: Manifest, overwrite: bool) -> bool:
@@ -125,51 +136,92 @@ def _same_as(manifest: Manifest) -> dict[str, object]:
     }
 
 
-def _opened(place: Path, draft: Path, manifest: Manifest) -> IndexWriter:
-    """The writer of the unfinished index at `place`, made there where there is none."""
+def _opened(path: Path, manifest: Manifest) -> IndexWriter:
+    """The writer of the unfinished index at `path`, made there where there is nothing."""
     try:
-        if place == draft or empty_place(place):
-            _make_draft(draft, manifest)
-        if place != draft and empty_place(place):
-            draft.rename(place)
-            sync_folder(place.parent)
+        if not path.exists():
+            _make_draft(path, manifest).rename(path)
+            sync_folder(path.parent)
+        elif empty_place(path):  # it may be a mounted volume
+            lock = WriterLock(path)
+            try:
+                _first(manifest).write(path)
+            finally:
+                lock.release()
     except OSError as error:
-        raise IndexWriteError(f"cannot write an index at {place}: {error}") from error
-    return IndexWriter(place)
+        raise IndexWriteError(f"cannot write an index at {path}: {error}") from error
+    return IndexWriter(path)
 
 
-def _make_draft(draft: Path, manifest: Manifest) -> None:
-    """Have an unfinished index at `draft`: the one that was left there, or an empty one."""
+def _drafted(path: Path, manifest: Manifest) -> IndexWriter:
+    """The writer of the index that is to replace the one at `path`."""
+    try:
+        return IndexWriter(_make_draft(path, manifest))
+    except OSError as error:
+        raise IndexWriteError(f"cannot write an index at {path}: {error}") from error
+
+
+def _draft_of(path: Path) -> Path:
+    """Where an index is made that has no place yet."""
+    return path.with_name(f".{path.name}.building")
+
+
+def _make_draft(path: Path, manifest: Manifest) -> Path:
+    """Have an unfinished index beside `path`: the one that was left there, or an empty one."""
+    draft = _draft_of(path)
     draft.mkdir(parents=True, exist_ok=True)
     lock = WriterLock(draft)
     try:
         if (draft / MANIFEST).exists() and not _may_go_on(draft, manifest, overwrite=True):
-            for path in draft.iterdir():
-                if path.name != LOCK:
-                    path.unlink()
+            for file in draft.iterdir():
+                if file.name != LOCK:
+                    file.unlink()
         if not (draft / MANIFEST).exists():
-            replace(manifest, complete=False, segments=(), commit=0).write(draft)
+            _first(manifest, path).write(draft)
     finally:
         lock.release()
+    return draft
+
+
+def _first(manifest: Manifest, replaced: Path | None = None) -> Manifest:
+    """The first state of a build. The numbers go on from those of the index that is replaced."""
+    empty = replace(manifest, complete=False, segments=(), commit=0, next_segment=1)
+    try:
+        before = Manifest.read(replaced) if replaced else empty
+    except IndexFolderError:  # there is none
+        return empty
+    return replace(empty, commit=before.commit + 1, next_segment=before.next_segment)
+
+
+def _check_still_unfinished(writer: IndexWriter, manifest: Manifest) -> None:
+    """Look again, now that nobody else writes: another build may have come to its end."""
+    if writer.index.manifest.complete:
+        refuse_to_replace(writer.path, overwrite=False)
+    if why := _differences(writer.index.manifest, manifest):
+        raise IndexFolderError(f"another build has begun at {writer.path}, {why}")
 
 
 def _finish(writer: IndexWriter, path: Path, overwrite: bool) -> None:
+    """Commit the rest, put the index in its place, and say then that it is complete.
+
+    In that order: a build that is interrupted in between is gone on with, and not made again.
+    """
+    writer.compact()  # what the source had no more when the build was resumed
     if not len(writer.index):
         raise DataError("there are no passages to index")
+    if writer.path != path:
+        try:
+            refuse_to_replace(path, overwrite)  # something may have come since
+            if path.exists():
+                _exchange(writer.path, path)
+            else:
+                writer.path.rename(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise IndexWriteError(f"cannot write the index at {path}: {error}") from error
+        writer.moved_to(path)
     writer.commit(complete=True)
-    if writer.path == path:
-        return
-    try:
-        refuse_to_replace(path, overwrite)  # something may have come since
-        if path.exists():
-            _exchange(writer.path, path)
-            shutil.rmtree(writer.path, ignore_errors=True)  # which is the old one now
-        else:
-            writer.path.rename(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise IndexWriteError(f"cannot write the index at {path}: {error}") from error
-    writer.moved_to(path)
+    shutil.rmtree(_draft_of(path), ignore_errors=True)  # where the old one is now, if any
 
 
 def _leave(writer: IndexWriter) -> None:
@@ -177,7 +229,7 @@ def _leave(writer: IndexWriter) -> None:
     manifest = writer.index.manifest
     if writer.abandoned or (not manifest.complete and not manifest.segments):
         shutil.rmtree(writer.path, ignore_errors=True)
-    elif not manifest.complete:
+    elif not manifest.complete and writer.path.exists():
         logger.info(
             "%s passages are committed in %s; the same again goes on from there",
             manifest.rows,
@@ -195,6 +247,7 @@ def _exchange(one: Path, other: Path) -> None:
         if swapped == 0:
             return
     aside = one.with_name(one.name + ".replaced")
+    shutil.rmtree(aside, ignore_errors=True)  # of a time before, when `other` was not there yet
     other.rename(aside)
     try:
         one.rename(other)

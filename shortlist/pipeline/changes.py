@@ -35,6 +35,7 @@ def add_passages(
     encoder: Encoder,
     *,
     replace: bool = False,
+    opened: Index | None = None,
     source: Callable[[], dict[str, Any]] | None = None,
     progress: bool | None = False,
 ) -> Additions:
@@ -49,6 +50,7 @@ def add_passages(
         encoder: the one that the index was made with; see `shortlist.pipeline.stages.encoder_of`.
         replace: a passage whose id is there takes the place of that one; else it is an error if
             they differ.
+        opened: a state of the index that is open already.
         source: asked at the end for what to record about where the passages came from.
         progress: as in `RetrieveRerankPipeline.build`.
 
@@ -60,7 +62,7 @@ def add_passages(
     """
     added = replaced = unchanged = encoded = 0
     with (
-        IndexWriter(Path(path)) as writer,
+        IndexWriter(Path(path), opened) as writer,
         progress_bar("adding", None, "passages", progress) as bar,
     ):
         check_can_change(writer.index, encoder)
@@ -92,7 +94,11 @@ def add_passages(
 
 
 def delete_passages(
-    path: str | Path, ids: Sequence[str] = (), where: str | None = None
+    path: str | Path,
+    ids: Sequence[str] = (),
+    where: str | None = None,
+    *,
+    opened: Index | None = None,
 ) -> tuple[int, list[str]]:
     """Delete passages from an index, all of them in one commit.
 
@@ -100,15 +106,17 @@ def delete_passages(
         path: the index.
         ids: of the passages to delete.
         where: those that meet this as well; see `shortlist.pipeline.filters`.
+        opened: a state of the index that is open already.
 
     Returns:
         How many were deleted, and which ids no passage has.
 
     Raises:
         UsageError: a `where` that is none, or names an unknown field.
-        IndexFolderError: not an index, or another process is writing.
+        IndexFolderError: not an index, an unfinished one, or another process is writing.
     """
-    with IndexWriter(Path(path)) as writer:
+    with IndexWriter(Path(path), opened) as writer:
+        _check_complete(writer.index)
         found = writer.index.rows_of(ids)
         rows = np.array(list(found.values()), dtype=np.int64)
         if where is not None:
@@ -119,7 +127,7 @@ def delete_passages(
     return len(rows), [name for name in dict.fromkeys(ids) if name not in found]
 
 
-def compact(path: str | Path) -> int:
+def compact(path: str | Path, *, opened: Index | None = None) -> int:
     """Take back the space of deleted passages, and join small segments.
 
     Every step is a commit of its own, and needs the room of one segment.
@@ -127,7 +135,8 @@ def compact(path: str | Path) -> int:
     Returns:
         How many deleted passages were dropped from disk.
     """
-    with IndexWriter(Path(path)) as writer:
+    with IndexWriter(Path(path), opened) as writer:
+        _check_complete(writer.index)
         return writer.compact()
 
 
@@ -137,16 +146,20 @@ def check_can_change(index: Index, encoder: Encoder) -> None:
     Raises:
         IndexFolderError: the index is unfinished, or was made with another model or precision.
     """
-    if not index.manifest.complete:
-        raise IndexFolderError(
-            f"the index at {index.path} is unfinished; run the same shortlist index again first"
-        )
+    _check_complete(index)
     recorded_encoder(index.path, index.manifest.model, encoder)
     ours, theirs = model_record(encoder).precision, index.manifest.model.precision
     if ours != theirs:
         raise IndexFolderError(
             f"the passages of {index.path} were encoded in {theirs}, the encoder is in {ours}; "
             f"load it with precision={theirs!r}, or build the index again"
+        )
+
+
+def _check_complete(index: Index) -> None:
+    if not index.manifest.complete:
+        raise IndexFolderError(
+            f"the index at {index.path} is unfinished; run the same shortlist index again first"
         )
 
 

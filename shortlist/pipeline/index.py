@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from shortlist.errors import DamagedIndexError, IndexFolderError, UsageError
 from shortlist.pipeline.fields import field_values, names_in
-from shortlist.pipeline.layout import MANIFEST, Manifest
+from shortlist.pipeline.layout import DRAFT, LOCK, MANIFEST, Manifest
 from shortlist.pipeline.segments import TEXT_COLUMNS, CheckLevel, Segment
 from shortlist.pipeline.topk import FloatArray, Int64Array
 from shortlist.records import Passage
@@ -50,6 +50,7 @@ class Index:
         path: the folder.
         check: "standard" compares the manifest and every file of passages with its SHA-256, and of
             the embeddings size and shape; "full" compares the embeddings as well.
+        like: an earlier state; what both have in common is not read again.
 
     Attributes:
         path: the folder.
@@ -63,11 +64,14 @@ class Index:
         DamagedIndexError: a file is missing or not what was committed; it is named.
     """
 
-    def __init__(self, path: str | Path, *, check: CheckLevel = "standard") -> None:
+    def __init__(
+        self, path: str | Path, *, check: CheckLevel = "standard", like: Index | None = None
+    ) -> None:
         if check not in ("standard", "full"):
             raise UsageError(f"check must be 'standard' or 'full', got {check!r}")
         self.path = Path(path)
-        self._set(*_opened(self.path, check))
+        known = like.segments if like and check == "standard" else []
+        self._set(*_opened(self.path, check, known))
 
     def _set(self, manifest: Manifest, segments: list[Segment], state: _State) -> None:
         self.manifest = manifest
@@ -76,7 +80,7 @@ class Index:
         self.embeddings = [segment.embeddings for segment in self.segments]
         self._starts = np.cumsum([0, *(s.record.rows for s in self.segments)])
         self._columns: dict[str, Any] = {}  # of the metadata, as they were asked for
-        self._filters: dict[str, Among] = {}
+        self._filters: dict[str, NDArray[np.bool_]] = {}
         self._lock = Lock()
 
     def followed_by(self, manifest: Manifest) -> Index:
@@ -155,8 +159,8 @@ class Index:
             places = np.flatnonzero(homes == number)
             yield number, places, rows[places] - self._starts[number]
 
-    def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
-        """The row number of each of these ids that a passage has."""
+    def rows_of(self, ids: Iterable[str], *, deleted: bool = False) -> dict[str, int]:
+        """The row number of each of these ids that a passage has, or (`deleted`) had."""
         import pyarrow.compute as pc
 
         # a lone surrogate is in no id that was kept, and in no Arrow array
@@ -170,7 +174,7 @@ class Index:
             places = pc.index_in(column, value_set=values)
             rows = np.flatnonzero(np.asarray(places.is_valid()))
             which = np.asarray(places.drop_null())
-            gone = np.isin(rows, segment.deleted)
+            gone = np.isin(rows, [] if deleted else segment.deleted)
             for row, number in zip(rows[~gone], which[~gone], strict=True):
                 found[wanted[number]] = int(start + row)
         return found
@@ -200,8 +204,9 @@ class Index:
                     mask &= self.live
                 while len(self._filters) >= FILTERS_KEPT:
                     self._filters.pop(next(iter(self._filters)))
-                self._filters[where] = Among(self, mask, int(mask.sum()))
-            return self._filters[where]
+                self._filters[where] = mask
+            met = self._filters[where]
+        return Among(self, met, int(met.sum()))
 
     def column(self, name: str) -> Any:
         """A field of every row as an Arrow array, null where a passage has none of that name.
@@ -256,24 +261,62 @@ class Index:
 
     def size(self) -> int:
         """Bytes on disk of the files that the manifest names."""
-        return sum(file.size for file in self.manifest.files)
+        return self.manifest.bytes
 
     def has_changed(self) -> bool:
         """Whether another state was committed since this one was opened."""
         return _state(self.path) != self._state
 
 
-def _opened(path: Path, check: CheckLevel) -> tuple[Manifest, list[Segment], _State]:
-    """The last committed state. A commit in between may remove files that its manifest named."""
+def _opened(
+    path: Path, check: CheckLevel, known: Sequence[Segment]
+) -> tuple[Manifest, list[Segment], _State]:
+    """The last committed state. A commit in between may remove files that its manifest named.
+
+    What was opened in vain is kept for the next attempt, so that it has little to do.
+    """
+    there = _Opening(path, check, known)
     for attempt in range(_ATTEMPTS):
-        state = _state(path)
+        state, identity = _state(path), _identity(path)
         manifest = Manifest.read(path)
         try:
-            return manifest, _segments(path, manifest, check), state
+            segments = there.segments(manifest)
         except DamagedIndexError:
             if _state(path) == state or attempt == _ATTEMPTS - 1:
                 raise
-    raise AssertionError
+            continue
+        # Names come again only in another folder, which may have taken the place of this one
+        if _identity(path) == identity:
+            return manifest, segments, state
+        there = _Opening(path, check, known)
+    raise IndexFolderError(f"{path} is replaced all the time; try again")
+
+
+class _Opening:
+    """Opens the segments of an index, none of them twice."""
+
+    def __init__(self, path: Path, check: CheckLevel, known: Sequence[Segment]) -> None:
+        self._path = path
+        self._check = check
+        self._open = {segment.record: segment for segment in known}
+
+    def segments(self, manifest: Manifest) -> list[Segment]:
+        missing = [record for record in manifest.segments if record not in self._open]
+        dim, store = manifest.model.dim, manifest.store
+        with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as threads:
+            opening = [
+                threads.submit(Segment, self._path, record, dim, store, self._check)
+                for record in missing
+            ]
+        failed = None
+        for record, segment in zip(missing, opening, strict=True):
+            if segment.exception():
+                failed = failed or segment
+            else:
+                self._open[record] = segment.result()
+        if failed:
+            failed.result()  # raises
+        return [self._open[record] for record in manifest.segments]
 
 
 def _state(path: Path) -> _State:
@@ -285,13 +328,13 @@ def _state(path: Path) -> _State:
     return file.st_dev, file.st_ino, file.st_mtime_ns
 
 
-def _segments(path: Path, manifest: Manifest, check: CheckLevel) -> list[Segment]:
-    dim, store = manifest.model.dim, manifest.store
-    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as threads:
-        opened = [
-            threads.submit(Segment, path, record, dim, store, check) for record in manifest.segments
-        ]
-        return [segment.result() for segment in opened]
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What changes when another folder takes the place of this one."""
+    try:
+        folder = path.stat()
+    except OSError:
+        return None
+    return folder.st_dev, folder.st_ino
 
 
 def _is_utf8(text: str) -> bool:
@@ -299,8 +342,10 @@ def _is_utf8(text: str) -> bool:
 
 
 def empty_place(path: Path) -> bool:
-    """Whether nothing is at a path, or an empty folder."""
-    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+    """Whether nothing is at a path, or a folder with nothing in it but what a killed start left."""
+    if not path.is_dir():
+        return not path.exists()
+    return all(entry.name in (LOCK, DRAFT) for entry in path.iterdir())
 
 
 def refuse_to_replace(path: Path, overwrite: bool) -> None:

@@ -134,6 +134,11 @@ class Manifest:
         """Every file of the index but the manifest."""
         return [f for segment in self.segments for f in (segment.passages, segment.embeddings)]
 
+    @property
+    def bytes(self) -> int:
+        """What its files take on disk."""
+        return sum(file.size for file in self.files)
+
     def write(self, folder: Path) -> None:
         """Put the manifest in its place in one step, after the files that it names."""
         draft = folder / DRAFT
@@ -170,10 +175,13 @@ class Manifest:
             )
         try:
             raw = path.read_bytes()
+        except OSError as error:
+            raise IndexFolderError(f"{path} cannot be read: {error.strerror or error}") from error
+        try:
             content = json.loads(raw.decode("utf-8"))
             found = content["format"]
             digest = content.pop("sha256", None)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, AttributeError) as error:
             raise _damaged(path, str(error)) from error
         if found != FORMAT:
             raise IndexFolderError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from shortlist.errors import IndexFolderError, IndexWriteError
@@ -26,12 +27,13 @@ class WriterLock:
         self._path = folder / LOCK
         try:
             self._descriptor = self._acquired(folder)
-            os.ftruncate(self._descriptor, 0)
-            os.write(self._descriptor, f"{os.getpid()}\n".encode())
         except OSError as error:
             raise IndexWriteError(
                 f"cannot write the index at {folder}: {error.strerror or error}"
             ) from error
+        with suppress(OSError):  # on a full disk the others do not learn who it is
+            os.ftruncate(self._descriptor, 0)
+            os.write(self._descriptor, f"{os.getpid()}\n".encode())
 
     def _acquired(self, folder: Path) -> int:
         while True:

@@ -163,7 +163,7 @@ class RetrieveRerankPipeline:
                 write_vectors(writer, stream, OwnVectors(embeddings, ids), encoder, bar)
             writer.commit(source=source() if source else {})
         return cls(
-            Index(path),
+            writer.index,
             encoder,
             manifest.cross_encoder,
             device=device,
@@ -273,6 +273,7 @@ class RetrieveRerankPipeline:
                 self.index.path,
                 self.bi_encoder,
                 replace=replace,
+                opened=self.index,
                 source=source,
                 progress=self._progress,
             )
@@ -290,7 +291,7 @@ class RetrieveRerankPipeline:
         """
         if isinstance(ids, str):
             raise UsageError("delete takes several ids, got one text; give [id]")
-        count, _ = delete_passages(self.index.path, list(ids), where)
+        count, _ = delete_passages(self.index.path, list(ids), where, opened=self.index)
         self.refresh()
         return count
 
@@ -300,7 +301,7 @@ class RetrieveRerankPipeline:
         Raises:
             IndexFolderError: another process is writing.
         """
-        dropped = compact_index(self.index.path)
+        dropped = compact_index(self.index.path, opened=self.index)
         self.refresh()
         return dropped
 
@@ -314,7 +315,7 @@ class RetrieveRerankPipeline:
         """
         if not self.index.has_changed():
             return False
-        index = Index(self.index.path)
+        index = Index(self.index.path, like=self.index)
         recorded_encoder(index.path, index.manifest.model, self.bi_encoder)
         self.index = index
         return True

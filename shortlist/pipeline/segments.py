@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shortlist.errors import DamagedIndexError, UsageError
+from shortlist.errors import DamagedIndexError, IndexFolderError, UsageError
 from shortlist.pipeline.fields import REST, columns_of, is_json, metadata_of
 from shortlist.pipeline.layout import (
     FileRecord,
@@ -47,6 +47,14 @@ TEXT_COLUMNS = ("id", "title", "text", "section", "document_id")
 _OF_PASSAGE = (*TEXT_COLUMNS, "offset")
 _DTYPES = {"float32": "<f4", "float16": "<f2"}
 _HEADER = 128  # bytes before the numbers of a .npy file of ours
+
+
+def weight(passage: Passage) -> int:
+    """About how many bytes a passage takes, in memory and on disk."""
+    size = len(passage.text) + len(passage.title) + len(passage.section) + 100
+    for value in passage.metadata.values():
+        size += len(value) if isinstance(value, str) else len(repr(value))
+    return size
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,17 +225,24 @@ def check_file(folder: Path, file: FileRecord, *, content: bool = True) -> None:
 
     Raises:
         DamagedIndexError: it differs, or is missing.
+        IndexFolderError: it is there and cannot be read.
     """
     path = folder / file.name
     try:
-        size = path.stat().st_size if path.is_file() else None
+        size = path.stat().st_size
         if size != file.size:
-            state = "is missing" if size is None else f"has {size} bytes, expected {file.size}"
-            raise _damaged(path, state)
+            raise _damaged(path, f"has {size} bytes, expected {file.size}")
         if content and file_record(path) != file:
             raise _damaged(path, "is not the file that was committed (its SHA-256 differs)")
     except OSError as error:
-        raise _damaged(path, f"cannot be read ({error.strerror or error})") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> IndexFolderError:
+    """A file that is gone is damage; one that cannot be read now may be whole."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+        return _damaged(path, "is missing")
+    return IndexFolderError(f"{path} cannot be read: {error.strerror or error}")
 
 
 def _damaged(path: Path, state: str) -> DamagedIndexError:
@@ -237,21 +252,23 @@ def _damaged(path: Path, state: str) -> DamagedIndexError:
 def _mapped(path: Path, store: Store, shape: tuple[int, int]) -> NDArray[Any]:
     """A `.npy` file of exactly that kind, memory-mapped."""
     try:
-        with path.open("rb") as file:
-            header = file.read(_HEADER)
-        if header != npy_header(store, shape):
-            raise _damaged(path, f"does not begin as an array of {store} {shape}")
-        mapped: NDArray[Any] = np.memmap(path, _DTYPES[store], "r", _HEADER, shape)
-    except (OSError, ValueError) as error:
-        raise _damaged(path, f"cannot be mapped ({error})") from error
-    return mapped
+        # not np.memmap: it keeps a file descriptor for every segment
+        buffer = pa.memory_map(str(path)).read_buffer()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if buffer.slice(0, _HEADER).to_pybytes() != npy_header(store, shape):
+        raise _damaged(path, f"does not begin as an array of {store} {shape}")
+    numbers = np.frombuffer(buffer, _DTYPES[store], offset=_HEADER)
+    return numbers.reshape(shape)
 
 
 def _read_passages(path: Path, record: SegmentRecord) -> Any:
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (OSError, pa.ArrowException) as error:
+    except pa.ArrowException as error:
         raise _damaged(path, f"cannot be read ({error})") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
     head = pa.schema(list(table.schema)[: len(SCHEMA)])
     if head != SCHEMA or REST not in table.column_names or table.num_rows != record.rows:
         raise _damaged(

@@ -110,8 +110,7 @@ def encoder_of(
     encoder = recorded_encoder(
         index.path, index.manifest.model, choice, device=device, precision=precision
     )
-    if isinstance(encoder, FunctionEncoder):
-        _check_function(index, encoder)
+    check_function(index, encoder)
     return encoder
 
 
@@ -153,7 +152,14 @@ def recorded_encoder(
     return encoder
 
 
-def _check_function(index: Index, encoder: FunctionEncoder) -> None:
+def check_function(index: Index, encoder: Encoder) -> None:
+    """Compare what a function makes of four passages with what the index has of them.
+
+    Raises:
+        IndexFolderError: it is another function, though it has the same name.
+    """
+    if not isinstance(encoder, FunctionEncoder):
+        return
     rows = index.live_rows[:4]
     texts = [passage.model_text for passage in index.passages(rows)]
     try:

@@ -75,18 +75,19 @@ def sync(
         DataError: no passages at all, or ids that are empty or not unique.
     """
     path = Path(path).resolve()
-    check_can_change(Index(path), encoder)
+    opened = Index(path)
+    check_can_change(opened, encoder)
     now: dict[str, bytes] = {}
     manifest = replace(
-        Index(path).manifest,
+        opened.manifest,
         created_by=f"shortlist {shortlist.__version__}",
-        source=source() if source else Index(path).manifest.source,
+        source=source() if source else opened.manifest.source,
     )
     with (
         building(path, manifest, overwrite=True) as writer,
         progress_bar("syncing", None, "passages", progress) as bar,
     ):
-        old = Index(path)  # nobody else writes from here on
+        old = Index(path, like=opened)  # nobody else writes from here on
         stream = _digested(as_passages(passages), now)
         count = write_encoded(writer, stream, encoder, bar, [KnownTexts.of(old)])
         before = dict[str, bytes]()
@@ -96,8 +97,7 @@ def sync(
         for rows in _rows_of(old, kept):
             writer.append(rows)
         changes = _compared(before, now, kept, count)
-        if now and not force and 2 * changes.deleted > len(before):
-            writer.abandoned = True
+        if (now or kept) and not force and 2 * changes.deleted > len(before):
             raise IndexFolderError(
                 f"{changes.deleted} of the {len(before)} documents of {path} are not in this "
                 "collection; is it another one? If they are to be deleted: --force"

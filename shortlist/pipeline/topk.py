@@ -160,7 +160,8 @@ def _chunks(
                 allowed = mask[numbers]
                 if not allowed.any():
                     continue
-                numbers, chunk = numbers[allowed], chunk[allowed]
+                if not allowed.all():
+                    numbers, chunk = numbers[allowed], chunk[allowed]
             norm = float(np.sqrt(np.einsum("ij,ij->i", chunk, chunk).max()))
             if not np.isfinite(norm):
                 check_embeddings(chunk, f"corpus rows from {numbers[0]}")

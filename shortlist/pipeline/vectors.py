@@ -14,6 +14,7 @@ from shortlist.data import streams
 from shortlist.data.atomic import written
 from shortlist.errors import DataError
 from shortlist.models.encoders import Encoder
+from shortlist.pipeline.segments import npy_header
 from shortlist.pipeline.topk import FloatArray
 from shortlist.records import Passage
 
@@ -101,8 +102,6 @@ class NpyWriter:
     A context manager; leaving it by an exception leaves no file.
     """
 
-    _HEADER = 128  # bytes, rewritten at the end, when the number of rows is known
-
     def __init__(self, path: Path, dim: int) -> None:
         if path.suffix == ".gz":
             raise DataError(f"{path}: embeddings are memory-mapped and cannot be gzipped; use .npy")
@@ -113,7 +112,7 @@ class NpyWriter:
 
     def __enter__(self) -> NpyWriter:
         self._stream = self._stack.enter_context(written(self._path))
-        self._stream.write(bytes(self._HEADER))
+        self._stream.write(npy_header("float32", (0, self._dim)))  # until the rows are counted
         return self
 
     def write(self, embeddings: FloatArray) -> None:
@@ -124,12 +123,8 @@ class NpyWriter:
 
     def __exit__(self, *error: Any) -> None:
         if error[0] is None:
-            shape = (self._rows, self._dim)
-            fields = str({"descr": "<f4", "fortran_order": False, "shape": shape})
-            length = self._HEADER - 10  # after the magic, the version and the length itself
-            header = fields.encode().ljust(length - 1) + b"\n"
             self._stream.seek(0)
-            self._stream.write(b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + header)
+            self._stream.write(npy_header("float32", (self._rows, self._dim)))
         self._stack.__exit__(*error)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,12 +10,17 @@ import numpy as np
 
 from shortlist.errors import DamagedIndexError, IndexFolderError, IndexWriteError
 from shortlist.models.encoders import Encoder
+from shortlist.pipeline.changes import Additions, add_passages
+from shortlist.pipeline.index import Index
 from shortlist.pipeline.layout import Manifest, SegmentRecord
 from shortlist.pipeline.lock import WriterLock
 from shortlist.pipeline.segments import Rows, Segment, SegmentPassages, write_segment
 from shortlist.pipeline.vectors import LEAST_COSINE, cosines_to
-from shortlist.pipeline.writer import remove_leftovers
+from shortlist.pipeline.writer import IndexWriter, remove_leftovers
+from shortlist.pipeline.writing import as_passages, batches
+from shortlist.records import Passage
 
+LOST = "lost"  # in the manifest's `source`: passages that were dropped, and not restored yet
 SAMPLE = 256  # passages encoded again, spread over all segments
 LEAST_OF_A_SEGMENT = 4
 
@@ -27,7 +32,7 @@ class Fault:
     file: str
     rows: int  # passages that it concerns
     what: str
-    is_lost: bool  # the texts are: nothing here could make the file again
+    is_lost: bool  # nothing that is left could make the file again
 
 
 def faults_of(
@@ -61,9 +66,9 @@ def faults_of(
         found += [fault] if fault else []
         if on_segment:
             on_segment(1)
-    if found and Manifest.read(path).commit != manifest.commit:
-        return faults_of(path, encoder, on_segment=on_segment)  # somebody has written meanwhile
-    return found
+    # Somebody may have written meanwhile, and removed what was looked at
+    named = {file.name for file in Manifest.read(path).files} if found else set()
+    return [fault for fault in found if fault.file in named]
 
 
 def repair(
@@ -80,8 +85,9 @@ def repair(
         path: the index.
         encoder: the one that made it.
         faults: what `faults_of` found.
-        drop_lost: drop segments whose texts are lost; else they stay as they are, and the index
-            cannot be opened.
+        drop_lost: drop segments whose texts are lost, to `restore` their passages then; else they
+            stay as they are, and the index cannot be opened. The manifest remembers how many
+            passages are lost (`lost` in its `source`).
         on_passages: told of so many passages more as they are encoded.
 
     Returns:
@@ -104,6 +110,8 @@ def repair(
             place = _place_of(fault, records, path)
             if fault.is_lost:
                 del records[place]
+                lost = manifest.source.get(LOST, 0) + fault.rows
+                manifest = replace(manifest, source=manifest.source | {LOST: lost})
             else:
                 rows = _encoded_again(path, records[place], encoder, on_passages)
                 records[place] = write_segment(path, manifest.next_segment, rows, manifest.store)
@@ -114,6 +122,39 @@ def repair(
     finally:
         lock.release()
     return encoded
+
+
+def restore(
+    path: str | Path,
+    passages: Iterable[str | Passage],
+    encoder: Encoder,
+    *,
+    progress: bool | None = False,
+) -> Additions:
+    """Add passages again that were lost: those whose ids an index does not have, nor had.
+
+    Passages that were deleted out of the lost segments cannot be told from the others, and come
+    again as well.
+
+    Args:
+        path: the index, after `repair` with `drop_lost`.
+        passages: what the index was made from.
+        encoder: the one that made it.
+        progress: as in `RetrieveRerankPipeline.build`.
+    """
+    path = Path(path)
+    index = Index(path)
+
+    def missing() -> Iterator[Passage]:
+        for batch in batches(as_passages(passages)):
+            there = index.rows_of((passage.id for passage in batch), deleted=True)
+            yield from (passage for passage in batch if passage.id not in there)
+
+    done = add_passages(missing(), path, encoder, opened=index, progress=progress)
+    with IndexWriter(path, index) as writer:
+        source = {k: v for k, v in writer.index.manifest.source.items() if k != LOST}
+        writer.commit(source=source)
+    return done
 
 
 def _publish(path: Path, manifest: Manifest, records: Sequence[SegmentRecord]) -> None:
@@ -157,7 +198,12 @@ def _damage(path: Path, manifest: Manifest, record: SegmentRecord) -> Fault | No
     try:
         Segment(path, record, manifest.model.dim, manifest.store, check="full")
     except DamagedIndexError as error:
-        return Fault(record.embeddings.name, rows, str(error), is_lost=False)
+        texts = SegmentPassages(path, record)
+        blank = sum(not p.model_text.strip() for p in texts.passages(texts.live))
+        if not blank:
+            return Fault(record.embeddings.name, rows, str(error), is_lost=False)
+        what = f"{error}; {blank:,} of its passages have no text to make embeddings from"
+        return Fault(record.embeddings.name, rows, what, is_lost=True)
     return None
 
 

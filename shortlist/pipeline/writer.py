@@ -16,7 +16,7 @@ from shortlist.errors import DataError, IndexWriteError
 from shortlist.pipeline.index import Index
 from shortlist.pipeline.layout import DRAFT, OURS, Manifest, SegmentRecord
 from shortlist.pipeline.lock import WriterLock
-from shortlist.pipeline.segments import Rows, Segment, stored_as, write_segment
+from shortlist.pipeline.segments import Rows, Segment, stored_as, weight, write_segment
 from shortlist.pipeline.topk import FloatArray, Int64Array, check_embeddings
 from shortlist.records import Passage
 
@@ -30,17 +30,19 @@ class IndexWriter:
     """The one writer of an index.
 
     A commit fills up the last segment, or what is left of it, before it begins another one, so
-    that many small additions do not make many small segments. Rows stay where they are unless
-    some of the last segment were deleted.
+    that many small additions do not make many small segments.
 
     Use it as a context manager: leaving it by an exception drops what is not committed.
 
     Args:
         path: an index.
+        like: an earlier state of it that is open; what both have in common is not read again.
 
     Attributes:
         index: the state that was committed last; row numbers are those of it, and those of rows
             that are appended go on from there.
+        keeps_deleted: leave rows that were deleted on disk, where `index` finds them by their
+            numbers, until `compact`; else a commit may drop them and move the rows behind them.
         abandoned: set by who builds an index, to leave everything as it was before.
 
     Raises:
@@ -48,13 +50,13 @@ class IndexWriter:
         IndexWriteError: it cannot be written to.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, like: Index | None = None) -> None:
         self.path = path.resolve()  # a link stays what it is: what it points to is written
         if not self.path.is_dir():
             Index(self.path)  # which says what is wrong
         self._lock = WriterLock(self.path)
         try:
-            self.index = Index(self.path)
+            self.index = Index(self.path, like=like)
             remove_leftovers(self.path)
         except BaseException:
             self._lock.release()
@@ -62,8 +64,10 @@ class IndexWriter:
         self._passages: list[Passage] = []
         self._embeddings: list[FloatArray] = []  # one a passage
         self._cut_tokens: list[int] = []
-        self._deleted: set[int] = set()  # rows of `index`
+        self._weight = 0  # of the passages
+        self._deleted: list[Int64Array] = []  # rows of `index`
         self._committed_at = time.monotonic()
+        self.keeps_deleted = False
         self.abandoned = False
 
     def __enter__(self) -> IndexWriter:
@@ -118,12 +122,14 @@ class IndexWriter:
         self._passages += rows.passages
         self._embeddings.extend(embeddings)
         self._cut_tokens += rows.cut_tokens.tolist()
-        if len(self._passages) >= ROWS_PER_SEGMENT:
+        self._weight += sum(map(weight, rows.passages))
+        if len(self._passages) >= ROWS_PER_SEGMENT or self._weight >= BYTES_PER_SEGMENT:
             self.commit()
 
     def delete(self, rows: Sequence[int] | Int64Array) -> None:
         """Delete rows of `index`, with the next commit."""
-        self._deleted.update(int(row) for row in rows)
+        if len(rows):
+            self._deleted.append(np.asarray(rows, dtype=np.int64))
 
     def __len__(self) -> int:
         return self.index.stored_rows + len(self._passages)
@@ -176,12 +182,12 @@ class IndexWriter:
             return
         parts = self._parts()
         with self._committing():
-            waiting = [*_last_to_fill(parts), self._waiting()] if self._passages else []
+            waiting = [*self._to_fill_up(parts), self._waiting()] if self._passages else []
             added = self._written(waiting)
             records = [self._record(segment, deleted) for segment, deleted in parts]
             self._publish([*records, *added], changes)
         self._passages, self._embeddings, self._cut_tokens = [], [], []
-        self._deleted = set()
+        self._deleted, self._weight = [], 0
 
     def rewrite(self, made: Mapping[int, Sequence[Rows]], **changes: Any) -> None:
         """Put other rows in the place of some segments, by their number; one commit.
@@ -210,28 +216,37 @@ class IndexWriter:
         place = 0
         while place < len(self.index.segments):
             group = _that_fit_together(self.index.segments[place:])
+            rows = [segment.live_rows() for segment in group if len(segment.live)]
             if len(group) > 1 or len(group[0].deleted):
                 others = {place + number: () for number in range(1, len(group))}
-                self.rewrite({place: [segment.live_rows() for segment in group], **others})
-            place += 1
+                self.rewrite({place: rows, **others})
+            place += bool(rows)
         return before - self.index.stored_rows
-
-    def truncate(self, rows: int) -> None:
-        """Drop everything from a row on; one commit."""
-        numbers = np.arange(rows, self.index.stored_rows)
-        self.delete(numbers)
-        self.commit()
-        self.compact()
 
     def _parts(self) -> list[tuple[Segment, Int64Array]]:
         """The committed segments that have rows left, and which rows of each are deleted by now."""
-        gone = np.array(sorted(self._deleted), dtype=np.int64)
+        gone = np.unique(np.concatenate([_NO_ROWS, *self._deleted]))
         within = {number: rows for number, _, rows in self.index.by_segment(gone)}
         parts = [
             (segment, np.union1d(segment.deleted, within.get(number, _NO_ROWS)))
             for number, segment in enumerate(self.index.segments)
         ]
-        return [(segment, gone) for segment, gone in parts if len(gone) < segment.record.rows]
+        return [
+            (segment, gone)
+            for segment, gone in parts
+            if self.keeps_deleted or len(gone) < segment.record.rows
+        ]
+
+    def _to_fill_up(self, parts: list[tuple[Segment, Int64Array]]) -> list[Rows]:
+        """Take the last segment off where it has room for more: what is left in it."""
+        if not parts:
+            return []
+        segment, deleted = parts[-1]
+        is_full = segment.record.rows - len(deleted) >= ROWS_PER_SEGMENT or _is_heavy(segment)
+        if is_full or (self.keeps_deleted and len(deleted)):
+            return []
+        parts.pop()
+        return [segment.live_rows(deleted)]
 
     def _waiting(self) -> Rows:
         cut = np.array(self._cut_tokens, dtype=np.int64)
@@ -288,17 +303,6 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _last_to_fill(parts: list[tuple[Segment, Int64Array]]) -> list[Rows]:
-    """Take the last segment off where it has room for more: what is left in it."""
-    if not parts:
-        return []
-    segment, deleted = parts[-1]
-    if segment.record.rows - len(deleted) >= ROWS_PER_SEGMENT or _is_heavy(segment):
-        return []
-    parts.pop()
-    return [segment.live_rows(deleted)]
-
-
 def _is_heavy(segment: Segment) -> bool:
     return segment.record.passages.size >= BYTES_PER_SEGMENT
 
@@ -326,7 +330,7 @@ def _joined(parts: Sequence[Rows]) -> Rows:
 def _cut_into_segments(rows: Rows) -> Iterator[Rows]:
     start = size = 0
     for stop, passage in enumerate(rows.passages, 1):
-        size += len(passage.text) + len(passage.title)
+        size += weight(passage)
         full = stop - start == ROWS_PER_SEGMENT or size >= BYTES_PER_SEGMENT
         if full or stop == len(rows.passages):
             part = slice(start, stop)

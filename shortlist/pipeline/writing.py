@@ -14,16 +14,16 @@ from tqdm import tqdm
 from shortlist.data.ids import HashedRows, fingerprint
 from shortlist.errors import DataError, UsageError
 from shortlist.models.encoders import Encoder, unit_length
-from shortlist.pipeline.index import PASSAGES_AT_ONCE as ROWS_AT_ONCE
 from shortlist.pipeline.known import KnownTexts, encode_once
-from shortlist.pipeline.segments import Rows
+from shortlist.pipeline.segments import Rows, weight
+from shortlist.pipeline.stages import check_function
 from shortlist.pipeline.topk import check_embeddings
 from shortlist.pipeline.vectors import SAMPLE, OwnVectors, check_same_model
 from shortlist.pipeline.writer import ROWS_PER_SEGMENT, IndexWriter
 from shortlist.records import Passage
 
 PASSAGES_AT_ONCE = 1024  # encoded together: enough to sort by length, soon committed
-CHARACTERS_AT_ONCE = 1 << 24  # of their texts: fewer passages where they are long
+BYTES_AT_ONCE = 1 << 24  # of their texts and metadata: fewer passages where they are long
 QUIET_SECONDS = 2.0  # a progress bar appears on what takes longer
 
 
@@ -36,8 +36,8 @@ def write_encoded(
 ) -> int:
     """Make a new index hold these passages, going on with what `writer` has of them already.
 
-    What it has is compared with the first passages; from the first one that differs on the source
-    has changed since, and only embeddings of texts that were there then are used.
+    What it has is compared with the first passages. From the first one that differs on the source
+    has changed since, and of what is committed only embeddings of texts that come again are used.
 
     Args:
         writer: of an index that is being built.
@@ -51,14 +51,14 @@ def write_encoded(
 
     Raises:
         DataError: an id that is empty or not unique; both places are named.
+        IndexFolderError: a function that does not make the embeddings that are committed.
     """
+    check_function(writer.index, encoder)  # it may have been mended since
     ids = UniqueIds(writer)
     own = KnownTexts(writer)
     stores = [own, *known]
-    stream = iter(passages)
-    rest = _not_committed(writer, stream, ids, own, stores, bar)
     count = 0
-    for batch in batches(rest):
+    for batch in batches(_not_committed(writer, iter(passages), ids, own, bar)):
         ids.claim(batch)
         rows, encoded = encode_once(batch, encoder, stores, bar.update)
         count += encoded
@@ -69,30 +69,34 @@ def write_encoded(
 
 
 def _not_committed(
-    writer: IndexWriter,
-    stream: Iterator[Passage],
-    ids: UniqueIds,
-    own: KnownTexts,
-    stores: list[KnownTexts],
-    bar: Any,
+    writer: IndexWriter, stream: Iterator[Passage], ids: UniqueIds, own: KnownTexts, bar: Any
 ) -> Iterator[Passage]:
-    """Draw the passages that are committed, and yield those that come after them."""
-    before, place = writer.index, 0
+    """Draw the passages that are committed, and yield those that come after them.
+
+    What is committed and comes no more is deleted, and stays on disk until the end: its embeddings
+    are used where its texts come again, in this run or the next.
+    """
+    before = writer.index
     committed = before.live_rows
-    for start in range(0, len(committed), ROWS_AT_ONCE):
-        rows = committed[start : start + ROWS_AT_ONCE]
+    compared, rest = 0, list[Passage]()
+    while compared < len(committed) and not rest:
+        rows = committed[compared : compared + PASSAGES_AT_ONCE]
         there = before.passages(rows)
         now = list(islice(stream, len(rows)))
         same = next((i for i, p in enumerate(there) if now[i : i + 1] != [p]), len(there))
         ids.claim(now[:same])
         own.add(now[:same], rows[:same])
         bar.update(same)
-        place += same
+        compared += same
+        rest = now[same:]
         if same < len(there):
-            stores.append(KnownTexts.of(before))
-            writer.truncate(place)
-            yield from now[same:]
+            writer.delete(committed[compared:])
             break
+    others = np.setdiff1d(np.arange(before.stored_rows), committed[:compared])
+    for start in range(0, len(others), PASSAGES_AT_ONCE):
+        part = others[start : start + PASSAGES_AT_ONCE]
+        own.add(before.passages(part), part)
+    yield from rest
     yield from stream
 
 
@@ -115,10 +119,11 @@ def write_vectors(
             "name the model that made them: queries are encoded with it"
         )
     ids = UniqueIds(writer)
-    stream = vectors.matched(passages)
-    while pairs := list(islice(stream, ROWS_PER_SEGMENT)):
-        batch = [passage for passage, _ in pairs]
-        rows = np.array([row for _, row in pairs])
+    places: list[int] = []  # of each passage that was drawn and not written yet
+    drawn = (_noted(place, places, passage) for passage, place in vectors.matched(passages))
+    for batch in batches(drawn, ROWS_PER_SEGMENT):
+        rows = np.array(places)
+        places.clear()
         ids.claim(batch)
         embeddings = check_embeddings(vectors.embeddings[rows], "own embeddings")
         sample = np.linspace(0, len(batch) - 1, min(SAMPLE, len(batch))).astype(int)
@@ -131,16 +136,22 @@ def write_vectors(
         bar.update(len(batch))
 
 
-def batches(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
+def _noted(place: int, places: list[int], passage: Passage) -> Passage:
+    places.append(place)
+    return passage
+
+
+def batches(passages: Iterable[Passage], count: int | None = None) -> Iterator[list[Passage]]:
     """Passages that are encoded together: many short ones, few long ones."""
+    most = count or PASSAGES_AT_ONCE
     batch: list[Passage] = []
-    characters = 0
+    size = 0
     for passage in passages:
         batch.append(passage)
-        characters += len(passage.text)
-        if len(batch) == PASSAGES_AT_ONCE or characters >= CHARACTERS_AT_ONCE:
+        size += weight(passage)
+        if len(batch) == most or size >= BYTES_AT_ONCE:
             yield batch
-            batch, characters = [], 0
+            batch, size = [], 0
     if batch:
         yield batch
 

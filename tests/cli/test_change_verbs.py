@@ -90,9 +90,13 @@ def test_damage_is_found_and_put_right(home, index):
     done = run("search", index, "plants", code=1)
     assert passages.name in done.stderr
     assert "shortlist repair" in done.stderr
-    done = run("repair", index, code=1)
-    assert "the texts of 8 passages" in done.stderr
-    run("repair", index, home / "notes.jsonl")
+    for source in ([], [home / "nowhere.jsonl"]):
+        before = (index / "manifest.json").read_bytes()
+        done = run("repair", index, *source, code=2 if source else 1)
+        assert ("no such file" if source else "8 passages in segment-") in done.stderr
+        assert (index / "manifest.json").read_bytes() == before
+    done = run("repair", index, home / "notes.jsonl")
+    assert "8 passages were lost, 8 are added again" in done.stderr
     assert "every file is as it was committed" in run("verify", index).stderr
     assert found(index, "how do plants make food?", "-k", "1") == ["n0"]
 
@@ -104,6 +108,18 @@ def test_half_the_bytes(home):
     assert "kept as float16" in run("info", home / "half.idx").stdout
     run("add", home / "half.idx", home / "more.jsonl")
     assert Index(home / "half.idx", check="full").manifest.store == "float16"
+
+
+def test_what_is_added_is_read_as_the_index_was_where_that_fits(home):
+    write(home / "table.jsonl", [{"_id": "t1", "body": "Tea is made of leaves."}])
+    run("index", home / "table.jsonl", "-o", home / "t.idx", "--text-field", "body")
+    (home / "notes").mkdir()
+    (home / "notes" / "coffee.md").write_text("Coffee is made of roasted beans.")
+    assert "1 passage added" in run("add", home / "t.idx", home / "notes").stderr
+    write(home / "table.jsonl", [{"nr": "t2", "body": "Cocoa is made of beans."}])
+    done = run("add", home / "t.idx", home / "table.jsonl", "--id-field", "nr")
+    assert "1 passage added" in done.stderr
+    assert found(home / "t.idx", "cocoa", "-k", "1") == ["t2"]
 
 
 def test_an_index_of_a_function_is_verified_by_its_checksums(home):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ from shortlist.pipeline.index import Index
 from shortlist.pipeline.layout import Manifest
 from shortlist.pipeline.lock import WriterLock
 from shortlist.pipeline.writer import IndexWriter
+
+CHECKED = 4  # passages by which a function is known again
 
 
 class Counting:
@@ -173,7 +176,7 @@ def test_a_link_to_an_index_stays_a_link(tmp_path):
 
 
 @pytest.mark.usefixtures("small_steps")
-@pytest.mark.parametrize("at", [1, 5, 12, 25])
+@pytest.mark.parametrize("at", [4, 5, 12, 25])
 @pytest.mark.parametrize("replaces", [False, True])
 def test_the_same_call_goes_on(tmp_path, at, replaces, caplog):
     path = tmp_path / "x.idx"
@@ -190,7 +193,8 @@ def test_the_same_call_goes_on(tmp_path, at, replaces, caplog):
     built = RetrieveRerankPipeline.build(
         texts(30), path, bi_encoder=encoder, cross_encoder="none", overwrite=replaces
     )
-    assert encode.texts == [p.text for p in texts(30)[committed:]]
+    assert encode.texts[:CHECKED] == [p.text for p in texts(CHECKED)]
+    assert encode.texts[CHECKED:] == [p.text for p in texts(30)[committed:]]
     assert built.index.manifest.complete
     assert names(tmp_path) == ["x.idx"]
     anew = RetrieveRerankPipeline.build(
@@ -208,17 +212,33 @@ def test_the_same_call_goes_on(tmp_path, at, replaces, caplog):
 @given(
     before=st.lists(st.integers(0, 12), min_size=4, max_size=16, unique=True),
     after=st.lists(st.integers(0, 12), min_size=1, max_size=16, unique=True),
-    at=st.integers(1, 3),
+    at=st.integers(1, 12),
+    interrupts_again=st.booleans(),
 )
-def test_a_source_that_changed_since(tmp_path_factory, before, after, at):
+def test_a_source_that_changed_since(tmp_path_factory, before, after, at, interrupts_again):
     """The index holds what is there now; nothing of it that was committed is encoded again."""
     path = tmp_path_factory.mktemp("build") / "x.idx"
 
     def content(numbers):
         return [Passage(f"p{n}", f"text {n}") for n in numbers]
 
-    encode, encoder = interrupted(path, content(before), at)
+    in_time = 3 * ((len(before) - 1) // 3)  # before the last batch
+    encode, encoder = interrupted(path, content(before), min(at, in_time))
     committed = {p.text for p in Index(path).all_passages()}
+    checked = min(CHECKED, len(committed))
+    if interrupts_again:
+        encode.breaks_at = 1 + checked
+        with pytest.raises(KeyboardInterrupt):
+            RetrieveRerankPipeline.build(
+                content(after), path, bi_encoder=encoder, cross_encoder="none"
+            )
+            raise KeyboardInterrupt  # there was nothing left to encode
+        encode.breaks_at = None
+        if Index(path).manifest.complete:
+            return
+        committed |= {p.text for p in Index(path).all_passages()}
+        checked = min(CHECKED, len(Index(path)))
+        encode.texts.clear()
     built = RetrieveRerankPipeline.build(
         content(after), path, bi_encoder=encoder, cross_encoder="none"
     )
@@ -228,7 +248,10 @@ def test_a_source_that_changed_since(tmp_path_factory, before, after, at):
         encoder.encode_passages([p.text for p in content(after)]),
         rtol=1e-6,
     )
-    assert not committed & set(encode.texts[: -len(after)])
+    assert not committed & set(encode.texts[checked : -len(after)])
+    index = Index(path, check="full")
+    assert index.stored_rows == len(after)
+    assert names(path.parent) == ["x.idx"]
 
 
 @pytest.mark.usefixtures("small_steps")
@@ -237,8 +260,13 @@ def test_an_unfinished_index_is_searched_with_a_warning(tmp_path, caplog):
     opened = RetrieveRerankPipeline.open(tmp_path / "x.idx", bi_encoder=encoder)
     assert "is unfinished: it has the first 9 passages" in caplog.text
     assert opened.search("text 4", top_k=1)[0].id == "p4"
-    with pytest.raises(IndexFolderError, match="is unfinished; run the same shortlist index"):
-        opened.add(["more"])
+    for change in (
+        lambda: opened.add(["more"]),
+        lambda: opened.delete(["p1"]),
+        opened.compact,
+    ):
+        with pytest.raises(IndexFolderError, match="is unfinished; run the same shortlist index"):
+            change()
 
 
 @pytest.mark.usefixtures("small_steps")
@@ -414,3 +442,130 @@ def test_an_interrupt_right_after_the_swap_loses_nothing(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert list(Index(path, check="full").all_passages()) == passages(7)
     assert Index(path).manifest.model == MODEL
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_function_that_was_mended_since_is_not_mixed_with_what_it_was(tmp_path):
+    interrupted(tmp_path / "x.idx", texts(30), 9)
+    mended = FunctionEncoder(lambda asked: words(asked)[:, ::-1], name="words")
+    with pytest.raises(IndexFolderError, match="are not those of function:words"):
+        RetrieveRerankPipeline.build(
+            texts(30), tmp_path / "x.idx", bi_encoder=mended, cross_encoder="none"
+        )
+    assert len(Index(tmp_path / "x.idx")) == 9
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_what_was_encoded_survives_a_second_interruption(tmp_path):
+    """A passage is put in front of all others, and the next run is interrupted at once."""
+    encode, encoder = interrupted(tmp_path / "x.idx", texts(30), 24)
+    changed = [Passage("new", "quite new"), *texts(30)]
+    encode.breaks_at = CHECKED
+    with pytest.raises(KeyboardInterrupt):
+        RetrieveRerankPipeline.build(
+            changed, tmp_path / "x.idx", bi_encoder=encoder, cross_encoder="none"
+        )
+    encode.breaks_at = None
+    encode.texts.clear()
+    built = RetrieveRerankPipeline.build(
+        changed, tmp_path / "x.idx", bi_encoder=encoder, cross_encoder="none"
+    )
+    assert len(encode.texts) <= CHECKED + 1 + 6
+    assert list(built.index.all_passages()) == changed
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_replacement_that_could_not_be_put_in_its_place_is_not_made_again(tmp_path, monkeypatch):
+    path = write(tmp_path / "x.idx", 5)
+    encode = Counting()
+    encoder = FunctionEncoder(encode, name="words")
+
+    def build():
+        return RetrieveRerankPipeline.build(
+            texts(30), path, bi_encoder=encoder, cross_encoder="none", overwrite=True
+        )
+
+    def failing(one, other):
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(building_module, "_exchange", failing)
+    with pytest.raises(IndexWriteError, match="the disk is gone"):
+        build()
+    assert len(Index(path)) == 5
+    monkeypatch.undo()
+    encode.texts.clear()
+    assert len(build().index) == 30
+    assert len(encode.texts) == CHECKED
+    assert names(tmp_path) == ["x.idx"]
+
+
+def test_another_build_that_came_to_its_end_meanwhile(tmp_path, monkeypatch):
+    """It is seen as unfinished, and is complete when the lock is there."""
+    path = tmp_path / "x.idx"
+    may_go_on = building_module._may_go_on
+
+    def slow(place, manifest, overwrite):
+        found = may_go_on(place, manifest, overwrite)
+        with IndexWriter(place) as other:
+            other.append(rows(4, 3))
+            other.commit(complete=True)
+        return found
+
+    with pytest.raises(KeyboardInterrupt), building(path, MANIFEST) as writer:
+        writer.append(rows(3))
+        writer.commit()
+        raise KeyboardInterrupt
+    monkeypatch.setattr(building_module, "_may_go_on", slow)
+    with pytest.raises(IndexFolderError, match="there is an index at"):
+        write(path, 2)
+    assert len(Index(path)) == 7
+
+
+def test_numbers_of_states_go_on_over_a_replacement(tmp_path):
+    path = write(tmp_path / "x.idx", 5)
+    before = Index(path).manifest
+    write(path, 7, overwrite=True)
+    after = Index(path).manifest
+    assert after.commit > before.commit
+    assert not {f.name for f in after.files} & {f.name for f in before.files}
+
+
+def test_an_index_that_is_replaced_while_it_is_opened(tmp_path, monkeypatch):
+    """Manifest and files are of one folder: never one model's manifest with another's vectors."""
+    path = write(tmp_path / "x.idx", 5)
+    read = Manifest.read.__func__
+    replaced = []
+
+    def replacing(cls, folder):
+        found = read(cls, folder)
+        if not replaced and folder == path:
+            replaced.append(True)
+            with building(path, MANIFEST, overwrite=True) as writer:
+                writer.append(rows(7, seed=1))
+        return found
+
+    monkeypatch.setattr(Manifest, "read", classmethod(replacing))
+    index = Index(path)
+    assert len(index) == 7
+    np.testing.assert_array_equal(index.vectors(np.arange(7)), rows(7, seed=1).embeddings)
+
+
+def test_a_full_disk_does_not_keep_the_lock(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    lock = WriterLock(tmp_path)
+    with pytest.raises(IndexFolderError, match=r"is being written by process \(unknown\)"):
+        WriterLock(tmp_path)
+    lock.release()
+    WriterLock(tmp_path).release()
+
+
+def test_open_indexes_keep_no_file_descriptors(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer_module, "ROWS_PER_SEGMENT", 2)
+    path = write(tmp_path / "x.idx", 100)
+    before = len(names(Path("/proc/self/fd")))
+    opened = [Index(path) for _ in range(10)]
+    assert len(opened[0].segments) == 50
+    assert len(names(Path("/proc/self/fd"))) - before < 10

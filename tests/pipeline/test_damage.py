@@ -15,12 +15,14 @@ from test_distinct import words
 from shortlist import Passage, RetrieveRerankPipeline
 from shortlist.errors import DamagedIndexError, IndexFolderError
 from shortlist.models.encoders import FunctionEncoder
+from shortlist.pipeline import segments as segments_module
 from shortlist.pipeline import writer as writer_module
 from shortlist.pipeline.building import building
+from shortlist.pipeline.changes import Additions
 from shortlist.pipeline.index import Index
 from shortlist.pipeline.layout import Manifest
 from shortlist.pipeline.segments import Rows
-from shortlist.pipeline.verify import faults_of, repair
+from shortlist.pipeline.verify import LOST, faults_of, repair, restore
 from shortlist.pipeline.writer import IndexWriter
 
 FLIPS = int(os.environ.get("SHORTLIST_FLIPS", "40"))
@@ -148,6 +150,48 @@ def test_texts_that_are_lost_are_said_to_be(index):
         Index(index)
     repair(index, encoder, [fault], drop_lost=True)
     assert list(Index(index, check="full").all_passages()) == CONTENT[15:20] + CONTENT[21:]
+    assert Manifest.read(index).source[LOST] == 14
+
+    with IndexWriter(index) as writer:  # what came from elsewhere, and must stay
+        more = Passage("more", "another text")
+        vectors = encoder.encode_passages([more.text])
+        writer.append(Rows([more], vectors, np.zeros(1, np.int64)))
+    assert restore(index, CONTENT, encoder) == Additions(added=15, encoded=15)
+    restored = Index(index, check="full")
+    # p20 was deleted and stays so; p3 cannot be told from what was lost with it
+    assert list(restored.all_passages()) == CONTENT[15:20] + CONTENT[21:] + [more] + CONTENT[:15]
+    assert LOST not in restored.manifest.source
+    assert faults_of(index, encoder) == []
+
+
+def test_vectors_without_texts_cannot_be_made_again(tmp_path):
+    """One vector for all of them would be worse than the damage."""
+    vectors = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32)
+    content = [Passage(f"p{n}", "") for n in range(20)]
+    encoder = FunctionEncoder(words)
+    path = tmp_path / "x.idx"
+    RetrieveRerankPipeline.build(
+        content, path, bi_encoder=encoder, cross_encoder="none", embeddings=vectors
+    )
+    (file,) = path.glob("*.npy")
+    damaged = bytearray(file.read_bytes())
+    damaged[-1] ^= 1
+    file.write_bytes(damaged)
+    (fault,) = faults_of(path, encoder)
+    assert fault.is_lost
+    assert "20 of its passages have no text to make embeddings from" in fault.what
+    assert repair(path, encoder, [fault]) == 0
+    assert file.read_bytes() == damaged
+
+
+def test_a_file_that_cannot_be_read_now_is_not_called_damaged(index, monkeypatch):
+    def failing(path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(segments_module, "file_record", failing)
+    with pytest.raises(IndexFolderError, match="cannot be read: Input/output error") as caught:
+        faults_of(index)
+    assert not isinstance(caught.value, DamagedIndexError)
 
 
 def test_a_repair_of_what_has_changed_since(index):

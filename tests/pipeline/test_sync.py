@@ -69,8 +69,8 @@ def test_a_synced_index_is_one_built_anew(tmp_path_factory, before, after):
     RetrieveRerankPipeline.build(
         passages(after), folder / "anew", bi_encoder=encoder, cross_encoder="none"
     )
-    synced, anew = Index(folder / "i"), Index(folder / "anew")
-    synced.verify()
+    synced, anew = Index(folder / "i", check="full"), Index(folder / "anew")
+    assert sorted(entry.name for entry in folder.iterdir()) == ["anew", "i"]
     assert list(synced.all_passages()) == list(anew.all_passages()) == passages(after)
     rows = np.arange(len(anew))
     np.testing.assert_array_equal(synced.vectors(rows), anew.vectors(rows))

@@ -216,11 +216,11 @@ class IndexWriter:
         place = 0
         while place < len(self.index.segments):
             group = _that_fit_together(self.index.segments[place:])
-            rows = [segment.live_rows() for segment in group if len(segment.live)]
+            left = [segment for segment in group if len(segment.deleted) < segment.record.rows]
             if len(group) > 1 or len(group[0].deleted):
                 others = {place + number: () for number in range(1, len(group))}
-                self.rewrite({place: rows, **others})
-            place += bool(rows)
+                self.rewrite({place: [segment.live_rows() for segment in left], **others})
+            place += bool(left)
         return before - self.index.stored_rows
 
     def _parts(self) -> list[tuple[Segment, Int64Array]]:

@@ -121,7 +121,7 @@ def report(samples: list[tuple[float, float, float, float]], index: Path) -> str
         "```mermaid",
         "xychart-beta",
         f'  title "Memory while indexing {rows:,.0f} passages: RSS, and its anonymous part"',
-        f'  x-axis "thousand passages committed" 0 --> {rows / 1000:.0f}',
+        f'  x-axis "minutes" 0 --> {seconds / 60:.0f}',
         f'  y-axis "MB" 0 --> {most}',
         f"  line [{', '.join(f'{s[2]:.0f}' for s in chosen)}]",
         f"  line [{', '.join(f'{s[3]:.0f}' for s in chosen)}]",

@@ -24,6 +24,7 @@ Int64Array = NDArray[np.int64]
 UNIT_ROUNDOFF = 2.0**-24  # of float32
 CHUNK_ROWS = 16_384  # rows of the corpus in one product
 QUERY_BLOCK = 128  # queries in one product: a block of scores is at most 8 MB
+COPIED_SHARE = 0.3  # of a chunk's rows: what is copied out where fewer are allowed
 RESCORE_VALUES = 4_194_304  # float64 values scored again at once: 32 MB
 
 
@@ -123,10 +124,10 @@ def _search_block(
     # The k-th best score is at least this, for each query, whatever the rounding.
     floor = np.full(len(queries), -np.inf)
     found: list[tuple[Int64Array, Int64Array, NDArray[np.float64]]] = []
-    for numbers, chunk, norm in _chunks(segments, chunk_rows, mask):
+    for numbers, chunk, norm, allowed in _chunks(segments, chunk_rows, mask):
         slack = gamma * query_norms * norm * (1 + 1e-6) + 1e-37
         floor, query_rows, rows, approximate = _survivors(
-            queries, chunk, top_k, floor, slack, device
+            queries, chunk, allowed, top_k, floor, slack, device
         )
         found.append((query_rows, numbers[rows], approximate + slack[query_rows]))
     query_rows, rows, upper = (
@@ -148,31 +149,39 @@ def _search_block(
 
 def _chunks(
     segments: Sequence[FloatArray], chunk_rows: int, mask: NDArray[np.bool_] | None
-) -> Iterator[tuple[Int64Array, FloatArray, float]]:
-    """Numbers of the rows, the rows, and the largest norm among them, chunk by chunk."""
+) -> Iterator[tuple[Int64Array, FloatArray, float, NDArray[np.bool_] | None]]:
+    """Numbers of the rows, the rows, the largest norm among them, and which of them are allowed.
+
+    Where few are allowed only those are there; where most are, it is cheaper to multiply them all.
+    """
     first_row = 0
     for segment in segments:
         for start in range(0, len(segment), chunk_rows):
             chunk = np.asarray(segment[start : start + chunk_rows], dtype=np.float32)
             numbers = np.arange(first_row, first_row + len(chunk))
             first_row += len(chunk)
+            allowed = None
             if mask is not None:
                 allowed = mask[numbers]
-                if not allowed.any():
+                count = int(np.count_nonzero(allowed))
+                if not count:
                     continue
-                if not allowed.all():
+                if count < COPIED_SHARE * len(chunk):
                     numbers, chunk = numbers[allowed], chunk[allowed]
+                if count == len(chunk):
+                    allowed = None
             norm = float(np.sqrt(np.einsum("ij,ij->i", chunk, chunk).max()))
             if not np.isfinite(norm):
                 check_embeddings(chunk, f"corpus rows from {numbers[0]}")
                 norm = float(np.linalg.norm(chunk.astype(np.float64), axis=1).max())
             # float32 sums of squares are themselves off by a relative gamma
-            yield numbers, chunk, norm * (1 + 1e-4)
+            yield numbers, chunk, norm * (1 + 1e-4), allowed
 
 
 def _survivors(
     queries: FloatArray,
     chunk: FloatArray,
+    allowed: NDArray[np.bool_] | None,
     top_k: int,
     floor: NDArray[np.float64],
     slack: NDArray[np.float64],
@@ -185,10 +194,15 @@ def _survivors(
     """
     if device == "cpu":
         products = queries @ chunk.T
+        if allowed is not None:
+            products[:, ~allowed] = -np.inf
         if len(chunk) >= top_k:
             kth = np.partition(products, len(chunk) - top_k, axis=1)[:, len(chunk) - top_k]
             floor = np.maximum(floor, kth - slack)
-        query_rows, rows = np.nonzero(products >= _float32_below(floor - slack)[:, None])
+        survives = products >= _float32_below(floor - slack)[:, None]
+        if allowed is not None:
+            survives &= allowed  # there is no floor yet where a chunk has few of them
+        query_rows, rows = np.nonzero(survives)
         return floor, query_rows, rows, products[query_rows, rows]
     import torch
 
@@ -196,11 +210,17 @@ def _survivors(
         # torch warns of arrays that it could not write to, as memory-mapped ones are
         on_device = torch.from_numpy(np.require(chunk, requirements="W")).to(device)
         result = torch.from_numpy(queries).to(device) @ on_device.T
+        among = None if allowed is None else torch.from_numpy(allowed).to(device)
+        if among is not None:
+            result = result.masked_fill(~among, -torch.inf)
         if len(chunk) >= top_k:
             kth = torch.topk(result, top_k, dim=1).values[:, -1].cpu().numpy()
             floor = np.maximum(floor, kth - slack)
         limit = torch.from_numpy(_float32_below(floor - slack)).to(device)
-        where = torch.nonzero(result >= limit[:, None], as_tuple=True)
+        survives_there = result >= limit[:, None]
+        if among is not None:
+            survives_there &= among
+        where = torch.nonzero(survives_there, as_tuple=True)
         query_rows, rows = (part.cpu().numpy() for part in where)
         return floor, query_rows, rows, result[where].cpu().numpy()
 

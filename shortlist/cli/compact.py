@@ -19,6 +19,6 @@ def compact(index: IndexArgument) -> None:
     after = Manifest.read(index)
     note(
         f"{index}: {counted(dropped, 'deleted passages')} dropped, "
-        f"{len(before.segments)} segments became {len(after.segments)}, "
+        f"{counted(len(before.segments), 'segments')} became {len(after.segments)}, "
         f"{before.bytes / 1e6:.1f} MB became {after.bytes / 1e6:.1f} MB"
     )

@@ -60,9 +60,13 @@ def faults_of(
     found = []
     each = max(LEAST_OF_A_SEGMENT, SAMPLE // max(1, len(manifest.segments)))
     for record in manifest.segments:
-        fault = _damage(path, manifest, record)
-        if fault is None and encoder is not None:
-            fault = _mismatch(path, manifest, record, encoder, each)
+        try:
+            fault = _damage(path, manifest, record)
+            if fault is None and encoder is not None:
+                fault = _mismatch(path, manifest, record, encoder, each)
+        except DamagedIndexError as error:  # a file that was there a moment ago
+            rows = record.rows - record.deleted_rows
+            fault = Fault(record.passages.name, rows, str(error), is_lost=True)
         found += [fault] if fault else []
         if on_segment:
             on_segment(1)

@@ -16,6 +16,7 @@ from shortlist import Passage, RetrieveRerankPipeline
 from shortlist.errors import DamagedIndexError, IndexFolderError
 from shortlist.models.encoders import FunctionEncoder
 from shortlist.pipeline import segments as segments_module
+from shortlist.pipeline import verify as verify_module
 from shortlist.pipeline import writer as writer_module
 from shortlist.pipeline.building import building
 from shortlist.pipeline.changes import Additions
@@ -208,3 +209,18 @@ def test_a_repair_of_what_has_changed_since(index):
     with pytest.raises(IndexFolderError, match="was changed since it was verified"):
         repair(index, encoder, faults)
     assert faults_of(index, encoder) == []
+
+
+def test_verifying_while_somebody_compacts(index, monkeypatch):
+    """Files that vanish because another commit has come are no damage."""
+    damage = verify_module._damage
+
+    def compacting(path, manifest, record):
+        found = damage(path, manifest, record)
+        with IndexWriter(path) as writer:
+            writer.compact()
+        return found
+
+    monkeypatch.setattr(verify_module, "_damage", compacting)
+    assert faults_of(index, FunctionEncoder(words)) == []
+    assert len(Index(index, check="full")) == len(LEFT)

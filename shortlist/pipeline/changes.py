@@ -116,7 +116,7 @@ def delete_passages(
         IndexFolderError: not an index, an unfinished one, or another process is writing.
     """
     with IndexWriter(Path(path), opened) as writer:
-        _check_complete(writer.index)
+        check_complete(writer.index)
         found = writer.index.rows_of(ids)
         rows = np.array(list(found.values()), dtype=np.int64)
         if where is not None:
@@ -136,7 +136,7 @@ def compact(path: str | Path, *, opened: Index | None = None) -> int:
         How many deleted passages were dropped from disk.
     """
     with IndexWriter(Path(path), opened) as writer:
-        _check_complete(writer.index)
+        check_complete(writer.index)
         return writer.compact()
 
 
@@ -146,7 +146,7 @@ def check_can_change(index: Index, encoder: Encoder) -> None:
     Raises:
         IndexFolderError: the index is unfinished, or was made with another model or precision.
     """
-    _check_complete(index)
+    check_complete(index)
     recorded_encoder(index.path, index.manifest.model, encoder)
     ours, theirs = model_record(encoder).precision, index.manifest.model.precision
     if ours != theirs:
@@ -156,7 +156,8 @@ def check_can_change(index: Index, encoder: Encoder) -> None:
         )
 
 
-def _check_complete(index: Index) -> None:
+def check_complete(index: Index) -> None:
+    """Raise IndexFolderError where the build of an index has not come to its end."""
     if not index.manifest.complete:
         raise IndexFolderError(
             f"the index at {index.path} is unfinished; run the same shortlist index again first"

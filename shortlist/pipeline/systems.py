@@ -25,6 +25,8 @@ from shortlist.models.onnx import PrecisionChoice
 from shortlist.models.presets import OUR_CROSS_ENCODER, PRESETS, Preset
 from shortlist.models.remembered import RememberedScores
 from shortlist.pipeline.bm25 import BM25Pipeline, is_installed
+from shortlist.pipeline.changes import check_complete
+from shortlist.pipeline.index import Index
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
 from shortlist.pipeline.stages import load_bi_encoder, second_stage
 from shortlist.records import Passage
@@ -161,8 +163,8 @@ def _indexed(
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     place = folder / f"{key}.idx"
     try:
-        RetrieveRerankPipeline.open(place, bi_encoder=encoder, cross_encoder="none")
-    except IndexFolderError:
+        check_complete(Index(place))
+    except IndexFolderError:  # there is none, or the rest of one is to be made
         folder.mkdir(parents=True, exist_ok=True)
         RetrieveRerankPipeline.build(
             passages,

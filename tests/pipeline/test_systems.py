@@ -25,7 +25,9 @@ from shortlist.models.loading import BUNDLED, resolve
 from shortlist.models.remembered import RememberedScores
 from shortlist.pipeline import systems
 from shortlist.pipeline.bm25 import BM25Pipeline
+from shortlist.pipeline.index import Index
 from shortlist.pipeline.systems import first_stages
+from shortlist.pipeline.writer import IndexWriter
 from shortlist.records import Passage
 
 PASSAGES = [Passage(str(n), text) for n, text in enumerate(NOTES)]
@@ -392,3 +394,15 @@ def test_without_the_extra_keyword_search_is_left_out_and_said(
 ) -> None:
     monkeypatch.setattr("shortlist.pipeline.systems.is_installed", lambda: False)
     assert systems.local_systems() == ["minilm", "fast"]
+
+
+def test_the_rest_of_an_index_is_made_where_a_run_was_killed(tmp_path: Path) -> None:
+    (stage,) = first_stages(PASSAGES, tmp_path, ["fast"])
+    expected = answers(stage, rerank=False)
+    (place,) = tmp_path.glob("*.idx")
+    with IndexWriter(place) as writer:  # as a build leaves it that did not come to its end
+        writer.delete([6, 7])
+        writer.commit(complete=False)
+    (stage,) = first_stages(PASSAGES, tmp_path, ["fast"])
+    assert answers(stage, rerank=False) == expected
+    assert len(Index(place)) == len(PASSAGES) == 8

@@ -38,7 +38,7 @@ class Counting:
 
 
 @given(before=FOLDER, after=FOLDER)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_synced_index_is_one_built_anew(tmp_path_factory, before, after):
     folder = tmp_path_factory.mktemp("sync")
     encode = Counting()

@@ -64,7 +64,7 @@ def _add(
     check_can_change(opened, encoder)
     given: dict[str, Any] = {name: value for name, value in fields.items() if value}
     options = replace(recorded_options(opened.manifest), **given)
-    reading = Reading(source, encoder, options)
+    reading = Reading(source, encoder, options, are_recorded=True)
     done = add_passages(
         reading.passages(),
         index,

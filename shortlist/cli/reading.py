@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,6 @@ class ReadingOptions:
     passage_tokens: int | None = None
     overlap: int = 0
     cut_records: bool | None = None
-    # of an index, for whatever is added to it: used where they fit
-    are_recorded: bool = field(default=False, compare=False)
 
     @property
     def columns(self) -> Columns:
@@ -40,18 +38,22 @@ class ReadingOptions:
 
 def recorded_options(manifest: Manifest) -> ReadingOptions:
     """How the collection was read that an index was made from."""
-    return ReadingOptions(**manifest.source.get("options", {}), are_recorded=True)
+    return ReadingOptions(**manifest.source.get("options", {}))
 
 
 class Reading:
     """A collection on its way into an index, and what was seen on the way.
+
+    `are_recorded` options are those of an index, for whatever is added to it: used where they fit.
 
     Raises:
         UsageError: passages longer than the model reads were asked for.
         DataError: see `shortlist.data.collections.load`.
     """
 
-    def __init__(self, source: str, model: Any, options: ReadingOptions) -> None:
+    def __init__(
+        self, source: str, model: Any, options: ReadingOptions, *, are_recorded: bool = False
+    ) -> None:
         limit = model.max_tokens if options.passage_tokens is None else options.passage_tokens
         if not 8 <= limit <= model.max_tokens:
             raise UsageError(
@@ -70,10 +72,10 @@ class Reading:
         )
         cutting = Cutting(model.count_tokens, limit, options.overlap, options.cut_records)
         self.collection: Collection = load(
-            source, cutting, options.columns, must_have_columns=not options.are_recorded
+            source, cutting, options.columns, must_have_columns=not are_recorded
         )
         asked = options.overlap or options.passage_tokens is not None
-        if asked and not options.are_recorded and not self.collection.is_cut:
+        if asked and not are_recorded and not self.collection.is_cut:
             raise UsageError(
                 f"the rows of a {self.collection.kind} stay whole; to cut those that are too long "
                 "into passages, add --cut-records"
@@ -95,11 +97,7 @@ class Reading:
             "noted": dict(ledger.noted),
             "warnings": ledger.warnings,
             "languages": dict(self._languages.counts().most_common(5)),
-            "options": {
-                name: value
-                for name, value in asdict(self._options).items()
-                if name != "are_recorded"
-            },
+            "options": asdict(self._options),
         }
 
     def is_unreadable(self, document: str) -> bool:

@@ -40,7 +40,7 @@ def sync(
     opened = Index(index)
     recorded = opened.manifest.source
     encoder = encoder_of(opened, device=device, precision=opened.manifest.model.precision)
-    reading = Reading(source, encoder, recorded_options(opened.manifest))
+    reading = Reading(source, encoder, recorded_options(opened.manifest), are_recorded=True)
     if recorded.get("kind") != reading.collection.kind:
         raise IndexFolderError(
             f"{index} was made from a {recorded.get('kind', 'list of passages')}, and {source} is "

@@ -67,7 +67,8 @@ def repair(
     manifest = Manifest.read(index)
     encoder = _encoder(index, manifest, device)
     # what cannot be read is an error before anything is dropped
-    reading = Reading(source, encoder, recorded_options(manifest)) if source else None
+    options = recorded_options(manifest)
+    reading = Reading(source, encoder, options, are_recorded=True) if source else None
     faults = _faults(index, encoder)
     if not faults and not manifest.source.get(LOST):
         note(f"{index} is whole: there is nothing to repair")

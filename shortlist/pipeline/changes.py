@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,8 @@ def add_passages(
         ids = UniqueIds(writer)
         for batch in batches(as_passages(passages)):
             ids.claim(batch)
-            before, known = _there(writer.index, batch)
+            places = writer.index.rows_of(passage.id for passage in batch)
+            before, known = _there(writer.index, places)
             new = [passage for passage in batch if before.get(passage.id) != passage]
             changed = [passage.id for passage in new if passage.id in before]
             if changed and not replace:
@@ -77,7 +78,7 @@ def add_passages(
                     f"the id {changed[0][:100]!r} is in {path} already, with other contents; to "
                     "replace it: upsert"
                 )
-            writer.delete(list(writer.index.rows_of(changed).values()))
+            writer.delete([places[name] for name in changed])
             unchanged += len(batch) - len(new)
             bar.update(len(batch) - len(new))
             if not new:
@@ -164,9 +165,9 @@ def check_complete(index: Index) -> None:
         )
 
 
-def _there(index: Index, batch: Sequence[Passage]) -> tuple[dict[str, Passage], KnownTexts]:
-    """What an index has under the ids of a batch, and the embeddings of that."""
-    rows = np.array(list(index.rows_of(p.id for p in batch).values()), dtype=np.int64)
+def _there(index: Index, places: Mapping[str, int]) -> tuple[dict[str, Passage], KnownTexts]:
+    """What an index has under some ids, at these rows, and the embeddings of that."""
+    rows = np.array(list(places.values()), dtype=np.int64)
     passages = index.passages(rows)
     known = KnownTexts(index)
     known.add(passages, rows)

@@ -31,7 +31,7 @@ _TYPES = {
 def columns_of(metadata: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Any]]:
     """Arrow fields, and an array for each, that hold the metadata of some passages."""
     names = list(dict.fromkeys(name for fields in metadata for name in fields))
-    own = [name for name in names if _is_utf8(name)][:MOST_COLUMNS]
+    own = [name for name in names if is_utf8(name)][:MOST_COLUMNS]
     others = set(names) - set(own)
     fields, arrays = [], []
     for name in own:
@@ -45,7 +45,8 @@ def columns_of(metadata: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[A
     return fields, arrays
 
 
-def _is_utf8(name: str) -> bool:
+def is_utf8(name: str) -> bool:
+    """Whether a text can be kept as it is; one with a lone surrogate cannot."""
     return name == name.encode("utf-8", "replace").decode("utf-8")
 
 

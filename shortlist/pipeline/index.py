@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shortlist.errors import DamagedIndexError, IndexFolderError, UsageError
-from shortlist.pipeline.fields import field_values, names_in
+from shortlist.pipeline.fields import field_values, is_utf8, names_in
 from shortlist.pipeline.layout import DRAFT, LOCK, MANIFEST, Manifest
 from shortlist.pipeline.segments import TEXT_COLUMNS, CheckLevel, Segment
 from shortlist.pipeline.topk import FloatArray, Int64Array
@@ -164,7 +164,7 @@ class Index:
         import pyarrow.compute as pc
 
         # a lone surrogate is in no id that was kept, and in no Arrow array
-        wanted = [name for name in dict.fromkeys(ids) if name.isascii() or _is_utf8(name)]
+        wanted = [name for name in dict.fromkeys(ids) if name.isascii() or is_utf8(name)]
         if not wanted:
             return {}
         values = pa.array(wanted, pa.large_string())
@@ -335,10 +335,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return folder.st_dev, folder.st_ino
-
-
-def _is_utf8(text: str) -> bool:
-    return text == text.encode("utf-8", "replace").decode("utf-8")
 
 
 def empty_place(path: Path) -> bool:

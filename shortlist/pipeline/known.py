@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from shortlist.data.ids import HashedRows, fingerprint
 from shortlist.models.encoders import Encoder
-from shortlist.pipeline.index import PASSAGES_AT_ONCE, Index
 from shortlist.pipeline.segments import Rows
 from shortlist.pipeline.topk import FloatArray, Int64Array
 from shortlist.records import Passage
@@ -35,16 +34,6 @@ class KnownTexts:
     def __init__(self, stored: Stored) -> None:
         self.stored = stored
         self._places = HashedRows()
-
-    @classmethod
-    def of(cls, index: Index) -> KnownTexts:
-        """Everything that an index has."""
-        known = cls(index)
-        rows = index.live_rows
-        for start in range(0, len(rows), PASSAGES_AT_ONCE):
-            part = rows[start : start + PASSAGES_AT_ONCE]
-            known.add(index.passages(part), part)
-        return known
 
     def add(self, passages: Iterable[Passage], rows: Iterable[int]) -> None:
         """Remember passages and the rows at which they are stored."""

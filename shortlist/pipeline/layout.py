@@ -111,7 +111,7 @@ class Manifest:
     created_by: str = ""
     complete: bool = False  # whether the build that made it came to its end
     commit: int = 0  # commits so far: no two states of an index have the same number
-    next_segment: int = 1  # a number is never used twice, not even after a crash
+    next_segment: int = 1  # no number that was committed comes again
     format: int = FORMAT
 
     @property

@@ -88,11 +88,11 @@ def sync(
         progress_bar("syncing", None, "passages", progress) as bar,
     ):
         old = Index(path, like=opened)  # nobody else writes from here on
-        stream = _digested(as_passages(passages), now)
-        count = write_encoded(writer, stream, encoder, bar, [KnownTexts.of(old)])
         before = dict[str, bytes]()
-        for _ in _digested(old.all_passages(), before):
-            pass
+        known = KnownTexts(old)
+        known.add(_digested(old.all_passages(), before), old.live_rows)
+        stream = _digested(as_passages(passages), now)
+        count = write_encoded(writer, stream, encoder, bar, [known])
         kept = {d for d in before.keys() - now.keys() if unreadable and unreadable(d)}
         for rows in _rows_of(old, kept):
             writer.append(rows)

@@ -14,7 +14,7 @@ from shortlist.pipeline.changes import Additions, add_passages
 from shortlist.pipeline.index import Index
 from shortlist.pipeline.layout import Manifest, SegmentRecord
 from shortlist.pipeline.lock import WriterLock
-from shortlist.pipeline.segments import Rows, Segment, SegmentPassages, write_segment
+from shortlist.pipeline.segments import Rows, Segment, SegmentPassages, check_file, write_segment
 from shortlist.pipeline.vectors import LEAST_COSINE, cosines_to
 from shortlist.pipeline.writer import IndexWriter, remove_leftovers
 from shortlist.pipeline.writing import as_passages, batches
@@ -196,13 +196,13 @@ def _encoded_again(
 def _damage(path: Path, manifest: Manifest, record: SegmentRecord) -> Fault | None:
     rows = record.rows - record.deleted_rows
     try:
-        SegmentPassages(path, record)
+        texts = SegmentPassages(path, record)
     except DamagedIndexError as error:
         return Fault(record.passages.name, rows, str(error), is_lost=True)
     try:
-        Segment(path, record, manifest.model.dim, manifest.store, check="full")
+        check_file(path, record.embeddings)
+        Segment(path, record, manifest.model.dim, manifest.store, check=None)
     except DamagedIndexError as error:
-        texts = SegmentPassages(path, record)
         blank = sum(not p.model_text.strip() for p in texts.passages(texts.live))
         if not blank:
             return Fault(record.embeddings.name, rows, str(error), is_lost=False)

@@ -189,12 +189,11 @@ class IndexWriter:
         self._passages, self._embeddings, self._cut_tokens = [], [], []
         self._deleted, self._weight = [], 0
 
-    def rewrite(self, made: Mapping[int, Sequence[Rows]], **changes: Any) -> None:
+    def rewrite(self, made: Mapping[int, Sequence[Rows]]) -> None:
         """Put other rows in the place of some segments, by their number; one commit.
 
         Args:
             made: the rows of each, one after the other; none drops the segment.
-            changes: other fields of the manifest.
         """
         with self._committing():
             records = list[SegmentRecord]()
@@ -203,7 +202,7 @@ class IndexWriter:
                     records.append(segment.record)
                 else:
                     records += self._written(made[number])
-            self._publish(records, changes)
+            self._publish(records, {})
 
     def compact(self) -> int:
         """Drop deleted rows for good, and join small segments: one commit for each that is made.

@@ -80,12 +80,13 @@ def repair(
         )
     note(f"{index}: {counted(count, 'passages')} encoded again")
     lost = [fault for fault in faults if fault.is_lost]
-    if reading:
-        wanted = Manifest.read(index).source.get(LOST, 0)
-        done = restore(index, reading.passages(), encoder, progress=None)
-        note(f"{counted(wanted, 'passages')} were lost, {done.added:,} are added again")
-    elif lost or manifest.source.get(LOST):
+    if not lost and not manifest.source.get(LOST):
+        return
+    if reading is None:
         raise DamagedIndexError(_what_is_lost(index, lost, manifest))
+    wanted = Manifest.read(index).source[LOST]
+    done = restore(index, reading.passages(), encoder, progress=None)
+    note(f"{counted(wanted, 'passages')} were lost, {done.added:,} are added again")
 
 
 def _what_is_lost(index: Path, lost: list[Fault], manifest: Manifest) -> str:

@@ -83,6 +83,21 @@ def test_damage_is_found_and_put_right(home, index):
     assert "8 passages encoded again" in run("repair", index).stderr
     assert "is whole: there is nothing to repair" in run("repair", index).stderr
 
+
+def test_a_source_is_read_only_where_texts_are_lost(home, index):
+    """What was deleted does not come again because some embeddings were damaged."""
+    run("delete", index, "n7")
+    run("compact", index)
+    embeddings = next(index.glob("*.npy"))
+    content = bytearray(embeddings.read_bytes())
+    content[-1] ^= 1
+    embeddings.write_bytes(content)
+    assert "7 passages encoded again" in run("repair", index, home / "notes.jsonl").stderr
+    assert Index(index, check="full").ids() == {f"n{n}" for n in range(7)}
+
+
+def test_texts_that_are_lost_are_read_again(home, index):
+
     passages = next(index.glob("*.arrow"))
     content = bytearray(passages.read_bytes())
     content[content.index(b"photosynthesis")] ^= 1

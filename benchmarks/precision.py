@@ -35,9 +35,10 @@ from shortlist.evaluation.significance import paired_bootstrap
 from shortlist.models import onnx as light_path
 from shortlist.models.presets import MINILM, OUR_CROSS_ENCODER, PRESETS, Fusion
 from shortlist.models.remembered import RememberedScores
+from shortlist.pipeline.arrays import FloatArray
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
 from shortlist.pipeline.systems import first_stages
-from shortlist.pipeline.topk import FloatArray, exact_top_k
+from shortlist.pipeline.topk import exact_top_k
 from shortlist.records import Passage
 
 ASYMMETRIC = [

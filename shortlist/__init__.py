@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from shortlist.models.bi_encoder import BiEncoder as BiEncoder
     from shortlist.models.cross_encoder import CrossEncoder as CrossEncoder
     from shortlist.models.encoders import FunctionEncoder as FunctionEncoder
+    from shortlist.pipeline.exact.search import ExactSearch as ExactSearch
     from shortlist.pipeline.pipeline import RetrieveRerankPipeline as RetrieveRerankPipeline
+    from shortlist.pipeline.semantic_search import semantic_search as semantic_search
     from shortlist.pipeline.topk import exact_top_k as exact_top_k
     from shortlist.records import Hit as Hit
     from shortlist.records import Passage as Passage
@@ -32,6 +34,7 @@ __version__ = "0.1.0"
 _HOME = {
     "BiEncoder": "shortlist.models.bi_encoder",
     "CrossEncoder": "shortlist.models.cross_encoder",
+    "ExactSearch": "shortlist.pipeline.exact.search",
     "FunctionEncoder": "shortlist.models.encoders",
     "Hit": "shortlist.records",
     "Passage": "shortlist.records",
@@ -39,6 +42,7 @@ _HOME = {
     "RetrieveRerankPipeline": "shortlist.pipeline.pipeline",
     "ShortlistError": "shortlist.errors",
     "exact_top_k": "shortlist.pipeline.topk",
+    "semantic_search": "shortlist.pipeline.semantic_search",
 }
 __all__ = ["__version__", *sorted(_HOME)]
 

@@ -137,11 +137,25 @@ def test_searching_loads_neither_torch_nor_sentence_transformers(notes_index, pr
     assert loaded_after(code) == []
 
 
+def test_neither_does_a_search_with_an_int8_copy():
+    code = (
+        "import numpy as np\n"
+        "from shortlist import ExactSearch, semantic_search\n"
+        "rows = np.random.default_rng(0).normal(size=(5000, 64)).astype('f4')\n"
+        "search = ExactSearch(rows, integers=True)\n"
+        "search.search(rows[:3], 5)\n"
+        "assert search.is_rounded\n"
+        "assert semantic_search(rows[:3], rows)[1][0]['corpus_id'] == 1"
+    )
+    assert loaded_after(code) == []
+
+
 def test_public_names():
     assert shortlist.__all__ == [
         "__version__",
         "BiEncoder",
         "CrossEncoder",
+        "ExactSearch",
         "FunctionEncoder",
         "Hit",
         "Passage",
@@ -149,6 +163,7 @@ def test_public_names():
         "RetrieveRerankPipeline",
         "ShortlistError",
         "exact_top_k",
+        "semantic_search",
     ]
     for name in shortlist.__all__:
         assert getattr(shortlist, name) is not None

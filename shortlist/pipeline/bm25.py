@@ -24,12 +24,12 @@ from shortlist.errors import DataError, MissingExtraError, UsageError
 from shortlist.models.cross_encoder import Scorer
 from shortlist.models.loading import model_size
 from shortlist.models.presets import BM25_FUSION, OUR_CROSS_ENCODER, Fusion
+from shortlist.pipeline.arrays import FloatArray
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.pipeline import DEFAULT_TOP_K, check_search
 from shortlist.pipeline.rerank import reranked
 from shortlist.pipeline.schedule import DEFAULT_DEPTH, Effort
 from shortlist.pipeline.timing import OnStage, timed
-from shortlist.pipeline.topk import FloatArray
 from shortlist.pipeline.writing import as_passages, progress_bar
 from shortlist.records import Hit, Passage
 

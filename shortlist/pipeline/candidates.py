@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shortlist.pipeline.topk import FloatArray
+from shortlist.pipeline.arrays import FloatArray
 from shortlist.records import Hit, Passage
 
 

@@ -16,10 +16,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shortlist.errors import DamagedIndexError, IndexFolderError, UsageError
+from shortlist.pipeline.arrays import FloatArray, Int64Array
 from shortlist.pipeline.fields import field_values, is_utf8, names_in
 from shortlist.pipeline.layout import DRAFT, LOCK, MANIFEST, Manifest
 from shortlist.pipeline.segments import TEXT_COLUMNS, CheckLevel, Segment
-from shortlist.pipeline.topk import FloatArray, Int64Array
 from shortlist.records import Passage
 
 PASSAGES_AT_ONCE = 8192  # loaded together where all are read

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from shortlist.data.ids import HashedRows, fingerprint
 from shortlist.models.encoders import Encoder
+from shortlist.pipeline.arrays import FloatArray, Int64Array
 from shortlist.pipeline.segments import Rows
-from shortlist.pipeline.topk import FloatArray, Int64Array
 from shortlist.records import Passage
 
 

@@ -32,7 +32,7 @@ import numpy as np
 
 from shortlist.errors import DamagedIndexError, IndexFolderError, UsageError
 from shortlist.models.onnx import Precision
-from shortlist.pipeline.topk import Int64Array
+from shortlist.pipeline.arrays import Int64Array
 
 FORMAT = 1
 MANIFEST = "manifest.json"

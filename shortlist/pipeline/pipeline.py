@@ -20,11 +20,13 @@ from shortlist.models.loading import model_size
 from shortlist.models.onnx import PrecisionChoice
 from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for
 from shortlist.models.score_cache import CachedScores
+from shortlist.pipeline.arrays import FloatArray, Int64Array
 from shortlist.pipeline.building import building
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.changes import Additions, add_passages, delete_passages
 from shortlist.pipeline.changes import compact as compact_index
 from shortlist.pipeline.distinct import Distinct, Selection
+from shortlist.pipeline.exact.search import ExactSearch
 from shortlist.pipeline.index import Among, Index
 from shortlist.pipeline.layout import Manifest, Store, checked_store
 from shortlist.pipeline.rerank import reranked
@@ -41,7 +43,6 @@ from shortlist.pipeline.stages import (
     second_stage,
 )
 from shortlist.pipeline.timing import OnStage, timed
-from shortlist.pipeline.topk import FloatArray, Int64Array, exact_top_k
 from shortlist.pipeline.vectors import OwnVectors
 from shortlist.pipeline.writing import as_passages, progress_bar, write_encoded, write_vectors
 from shortlist.records import Hit, Passage
@@ -86,6 +87,7 @@ class RetrieveRerankPipeline:
         self._lock = Lock()
         self._pace = Pace()
         self._score_cache = score_cache
+        self._exact: tuple[Index, ExactSearch] | None = None
         self._cross_encoder: Scorer | None = loaded and self._caching(loaded)
 
     @classmethod
@@ -496,13 +498,20 @@ class RetrieveRerankPipeline:
         if not among.count:
             nothing = (len(embeddings), 0)
             return np.empty(nothing, np.float32), np.empty(nothing, np.int64)
-        return exact_top_k(
-            embeddings,
-            among.index.embeddings,
-            min(top_k, among.count),
-            mask=among.mask,
-            device=self._search_on,
-        )
+        search = self._search_over(among.index)
+        return search.search(embeddings, min(top_k, among.count), mask=among.mask)
+
+    def _search_over(self, index: Index) -> ExactSearch:
+        """The search over a state of the index; what it has in common with the last is kept."""
+        with self._lock:
+            if self._exact is None or self._exact[0] is not index:
+                before = self._exact and self._exact[1]
+                # a text without a known token may have an embedding of zeros: it is found last
+                search = ExactSearch(
+                    index.embeddings, device=self._search_on, like=before, zeros=True
+                )
+                self._exact = index, search
+            return self._exact[1]
 
     def _first_stage(self, found: Sequence[Candidates]) -> list[list[Hit]]:
         return [candidates.hits(self.bi_encoder.metric) for candidates in found]

@@ -11,9 +11,9 @@ import numpy as np
 from shortlist.models.cross_encoder import Scorer, windows_of
 from shortlist.models.presets import Fusion
 from shortlist.models.windows import Reading
+from shortlist.pipeline.arrays import FloatArray
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.schedule import FixedDepth, Plan
-from shortlist.pipeline.topk import FloatArray
 from shortlist.records import Hit, Passage
 
 QUERIES_AT_ONCE = 128  # of several queries' pairs, batches of equal length are easier to make

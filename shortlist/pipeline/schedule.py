@@ -16,8 +16,8 @@ import numpy as np
 
 from shortlist.errors import UsageError
 from shortlist.models.presets import Fusion
+from shortlist.pipeline.arrays import FloatArray
 from shortlist.pipeline.candidates import Candidates
-from shortlist.pipeline.topk import FloatArray
 from shortlist.records import Passage
 
 DEFAULT_DEPTH = 30

@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shortlist.errors import DamagedIndexError, IndexFolderError, UsageError
+from shortlist.pipeline.arrays import FloatArray, Int64Array
 from shortlist.pipeline.fields import REST, columns_of, is_json, metadata_of
 from shortlist.pipeline.layout import (
     FileRecord,
@@ -23,7 +24,6 @@ from shortlist.pipeline.layout import (
     file_record,
     passages_file,
 )
-from shortlist.pipeline.topk import FloatArray, Int64Array
 from shortlist.records import Passage
 
 CheckLevel: TypeAlias = Literal["standard", "full"]

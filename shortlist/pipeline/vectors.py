@@ -14,8 +14,8 @@ from shortlist.data import streams
 from shortlist.data.atomic import written
 from shortlist.errors import DataError
 from shortlist.models.encoders import Encoder
+from shortlist.pipeline.arrays import FloatArray
 from shortlist.pipeline.segments import npy_header
-from shortlist.pipeline.topk import FloatArray
 from shortlist.records import Passage
 
 SAMPLE = 16  # passages encoded again to see whether the vectors are the model's

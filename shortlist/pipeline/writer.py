@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from shortlist.errors import DataError, IndexWriteError
+from shortlist.pipeline.arrays import FloatArray, Int64Array, check_embeddings
 from shortlist.pipeline.index import Index
 from shortlist.pipeline.layout import DRAFT, OURS, Manifest, SegmentRecord
 from shortlist.pipeline.lock import WriterLock
 from shortlist.pipeline.segments import Rows, Segment, stored_as, weight, write_segment
-from shortlist.pipeline.topk import FloatArray, Int64Array, check_embeddings
 from shortlist.records import Passage
 
 ROWS_PER_SEGMENT = 32_768

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from shortlist.data.ids import HashedRows, fingerprint
 from shortlist.errors import DataError, UsageError
 from shortlist.models.encoders import Encoder, unit_length
+from shortlist.pipeline.arrays import check_embeddings
 from shortlist.pipeline.known import KnownTexts, encode_once
 from shortlist.pipeline.segments import Rows, weight
 from shortlist.pipeline.stages import check_function
-from shortlist.pipeline.topk import check_embeddings
 from shortlist.pipeline.vectors import SAMPLE, OwnVectors, check_same_model
 from shortlist.pipeline.writer import ROWS_PER_SEGMENT, IndexWriter
 from shortlist.records import Passage

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shortlist import Passage, RetrieveRerankPipeline, exact_top_k
-from shortlist.errors import DataError, UsageError
+from shortlist import Passage, RetrieveRerankPipeline
+from shortlist.errors import UsageError
 from shortlist.pipeline.filters import rows_where
 
 NAN_FREE = {"allow_nan": False, "allow_infinity": False}
@@ -183,36 +183,6 @@ def test_a_number_that_no_column_holds():
     columns = columns_of([{"year": 1, "score": 1.0, "kind": "a", "draft": True}])
     with pytest.raises(UsageError, match="where cannot compare with"):
         rows_where("year < 99999999999999999999999", columns)
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    rows=st.integers(1, 40),
-    top_k=st.integers(1, 12),
-    seed=st.integers(0, 99),
-    share=st.floats(0, 1),
-)
-def test_a_masked_search_is_one_of_the_rows_that_are_left(rows, top_k, seed, share):
-    rng = np.random.default_rng(seed)
-    corpus = rng.integers(-3, 4, (rows, 4)).astype("f4")  # with equal scores
-    queries = rng.integers(-3, 4, (3, 4)).astype("f4")
-    mask = rng.random(rows) < share
-    cuts = [corpus[: rows // 3], corpus[rows // 3 :]]
-    device = "cpu:0" if seed % 5 == 0 else "cpu"  # torch, numpy
-    scores, numbers = exact_top_k(queries, cuts, top_k, mask=mask, chunk_rows=5, device=device)
-    left = np.flatnonzero(mask)
-    if not len(left):
-        assert (numbers == -1).all()
-        assert (scores == -np.inf).all()
-        return
-    expected_scores, expected = exact_top_k(queries, corpus[left], top_k)
-    np.testing.assert_array_equal(scores, expected_scores)
-    np.testing.assert_array_equal(numbers, np.where(expected < 0, -1, left[expected]))
-
-
-def test_a_mask_of_another_length_is_refused():
-    with pytest.raises(DataError, match=r"the mask is bool \(2,\), expected bool \(3,\)"):
-        exact_top_k(np.ones((1, 4), "f4"), np.ones((3, 4), "f4"), 1, mask=np.ones(2, bool))
 
 
 PAPERS = [

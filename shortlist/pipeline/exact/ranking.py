@@ -1,0 +1,120 @@
+"""The best k of each query by their true scores."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shortlist.pipeline.arrays import FloatArray, Int64Array
+from shortlist.pipeline.exact.rows import Rows
+from shortlist.pipeline.exact.workers import buffer
+
+_AT_ONCE = 65_536  # values: what stays in the cache
+_WIDEST = 16_384  # columns of a table that a query with many rows makes wide for all
+_NOTHING = np.uint64(2**64 - 1)
+
+
+def true_scores(
+    queries: NDArray[np.float64], rows: Rows, query_numbers: Int64Array, numbers: Int64Array
+) -> FloatArray:
+    """Dot products summed in float64 and rounded to float32, `[m]`, of pairs `[m]`."""
+    scores = np.empty(len(numbers), np.float32)
+    dim = queries.shape[1]
+    step = max(1, _AT_ONCE // dim)
+    space = buffer(3 * step * dim)
+    wide = space[: 2 * step * dim].view(np.float64).reshape(step, dim)
+    narrow = space[2 * step * dim :].reshape(step, dim)
+    for start in range(0, len(numbers), step):
+        count = min(step, len(numbers) - start)
+        part, products, taken = slice(start, start + count), wide[:count], narrow[:count]
+        # mode="clip" lets numpy write to `out` directly; no number is out of range
+        np.take(queries, query_numbers[part], axis=0, out=products, mode="clip")
+        rows.take(numbers[part], taken)
+        products *= taken
+        scores[part] = products.sum(axis=1)
+    return scores
+
+
+class Ranking:
+    """The best `top_k` rows of each query, of those that were merged into it.
+
+    A row is one integer: its score, so that larger ones come first, and its number below it.
+    """
+
+    def __init__(self, queries: int, top_k: int) -> None:
+        self._keys = np.full((queries, top_k), _NOTHING)
+
+    def merge(self, queries: Int64Array, numbers: Int64Array, scores: FloatArray) -> None:
+        """Take account of further rows, all of `[m]`, none of which was there before.
+
+        Args:
+            queries: numbers of queries, rising.
+            numbers: row numbers below 2**32.
+            scores: true scores.
+        """
+        keys = _falling(scores) << np.uint64(32) | numbers.astype(np.uint64)
+        count, top_k = self._keys.shape
+        places = places_in(queries, count)
+        for start in range(0, int(places.max(initial=-1)) + 1, _WIDEST):
+            some = (places >= start) & (places < start + _WIDEST)
+            columns = places[some] - start
+            table = np.full((count, columns.max(initial=0) + 1), _NOTHING)
+            table[queries[some], columns] = keys[some]
+            together = np.concatenate([self._keys, table], axis=1)
+            together.sort(axis=1)
+            self._keys = together[:, :top_k]
+
+    @property
+    def scores(self) -> FloatArray:
+        """float32 `[queries, top_k]`, falling; -inf where there is none."""
+        scores = _unfalling(self._keys >> np.uint64(32))
+        scores[self._keys == _NOTHING] = -np.inf
+        return scores
+
+    @property
+    def numbers(self) -> Int64Array:
+        """int64 `[queries, top_k]`; equal scores by number; -1 where there is none."""
+        numbers = (self._keys & np.uint64(2**32 - 1)).astype(np.int64)
+        numbers[self._keys == _NOTHING] = -1
+        return numbers
+
+
+def places_in(queries: Int64Array, count: int) -> Int64Array:
+    """Of each of these rising numbers of queries, how many equal ones are before it."""
+    starts = np.searchsorted(queries, np.arange(count))
+    return np.arange(len(queries)) - starts[queries]
+
+
+def near_best(queries: Int64Array, values: FloatArray, count: int, top_k: int) -> FloatArray:
+    """A value of each query that at least `top_k` of its values reach, and not many more.
+
+    Args:
+        queries: numbers of queries, rising, `[m]`.
+        values: `[m]`.
+        count: how many queries there are.
+        top_k: k.
+
+    Returns:
+        float32 `[count]`; -inf where there are not so many values.
+    """
+    places = places_in(queries, count)
+    some = places < _WIDEST
+    width = max(top_k, int(places[some].max(initial=-1)) + 1)
+    table = np.full((count, width), -np.inf, np.float32)
+    table[queries[some], places[some]] = values[some]
+    limits: FloatArray = np.partition(table, width - top_k, axis=1)[:, width - top_k]
+    return limits
+
+
+def _falling(scores: FloatArray) -> NDArray[np.uint64]:
+    """Integers below 2**32 whose order is that of the scores from the largest on."""
+    bits = (scores + np.float32(0)).view(np.uint32)  # there is no -0
+    negative = bits >> 31 == 1
+    return np.where(negative, bits, ~(bits | np.uint32(1 << 31))).astype(np.uint64)
+
+
+def _unfalling(integers: NDArray[np.uint64]) -> FloatArray:
+    bits = integers.astype(np.uint32)
+    negative = bits >> 31 == 1
+    scores: FloatArray = np.where(negative, bits, ~bits & np.uint32(2**31 - 1)).view(np.float32)
+    return scores

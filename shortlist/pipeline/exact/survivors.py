@@ -1,0 +1,221 @@
+"""Which rows can still be among the best k, told from approximate products and their bounds.
+
+Whatever k different rows reach at least, the k-th best score reaches too: the *floor*. A row can be
+among the best only if its product plus its bound reaches the floor. At first the floor comes from
+the maxima of blocks, which different rows reach; then from the rows that were found. The blocks are
+strided (row r is in block r modulo their number): the maximum then runs along memory, and
+neighbours, which are often alike, do not hide behind each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shortlist.pipeline.arrays import FloatArray, Int64Array
+from shortlist.pipeline.exact.first_pass import (
+    BLOCK_ROWS,
+    HIDDEN,
+    LARGEST_INTEGER_PRODUCT,
+    Chunk,
+    Kind,
+    largest_of_blocks,
+)
+from shortlist.pipeline.exact.queries import Queries
+from shortlist.pipeline.exact.ranking import places_in
+from shortlist.pipeline.exact.workers import bits
+
+BLOCKS_A_RESULT = 4  # so many blocks for each of the k: with fewer the floor is too low
+LOWEST = np.float32(-2.0e38)  # below every score that there may be; -inf stands for no row
+MANY = 1 / 64  # of the products: where more reach the floor, it is worth raising first
+ENOUGH = 1 / 4  # times k: where so many rows are found for each query, they are worth a new floor
+
+
+class Survivors:
+    """The rows of some queries that may be among their best k. Several threads may add to it.
+
+    Args:
+        queries: how many there are.
+        top_k: k; not above `rows`.
+        rows: how many rows there are to be in all.
+        floor: float32 `[queries]`, what is known of it.
+    """
+
+    def __init__(
+        self, queries: int, top_k: int, rows: int, floor: FloatArray | None = None
+    ) -> None:
+        self.top_k = top_k
+        self.floor = np.full(queries, LOWEST) if floor is None else floor
+        self.count = 0
+        self._block_rows = BLOCK_ROWS
+        while self._block_rows > 1 and rows < BLOCKS_A_RESULT * self._block_rows * top_k:
+            self._block_rows //= 2
+        self._best = np.full((queries, top_k), -np.inf, np.float32)
+        self._found: list[Found] = []
+        self._lock = Lock()
+
+    def look_at(self, products: Products) -> None:
+        """Keep the rows that may be among the best."""
+        raised = self.floor.min() == LOWEST
+        if raised:
+            self._raise(products.lower_of_blocks(self._block_rows))
+        few = int(MANY * products.values.size)
+        places = products.reaching(self.floor, few)
+        if places is None and not raised:
+            raised = True
+            self._raise(products.lower_of_blocks(self._block_rows))
+            places = products.reaching(self.floor, few)
+        found = products.found(self.floor, places)
+        if not raised and len(found.queries) > ENOUGH * self.top_k * len(self.floor):
+            # no row may count twice: the blocks of these products were not looked at
+            self._raise(_by_query(found.queries, found.lower, len(self.floor)))
+        with self._lock:
+            self._found.append(found)
+            self.count += len(found.queries)
+
+    def _raise(self, lower: FloatArray) -> None:
+        """Raise the floor by what different rows reach at least, float32 `[queries, any]`."""
+        with self._lock:
+            better = np.flatnonzero((lower > self.floor[:, None]).any(axis=1))
+            if not len(better):
+                return
+            together = np.concatenate([self._best[better], lower[better]], axis=1)
+            place = together.shape[1] - self.top_k
+            best = np.partition(together, place, axis=1)[:, place:]
+            self._best[better] = best
+            self.floor[better] = np.maximum(self.floor[better], best.min(axis=1))
+
+    def taken(self) -> tuple[Int64Array, Int64Array, FloatArray]:
+        """The rows that still reach the floor, as they were added but by query, and forget them."""
+        with self._lock:
+            found, self._found, self.count = self._found, [], 0
+        none = Found(*(np.empty(0, kind) for kind in (int, int, np.float32, np.float32)))
+        queries, numbers, _, upper = (
+            np.concatenate(parts) for parts in zip(none, *found, strict=True)
+        )
+        keep = np.flatnonzero(upper >= self.floor[queries])
+        keep = keep[_order(queries[keep])]
+        return queries[keep], numbers[keep], upper[keep]
+
+
+class Found(NamedTuple):
+    """Rows that reach the floor, all of `[m]`.
+
+    Attributes:
+        queries: number of the query.
+        numbers: number of the row in the collection.
+        lower: what its score is at least.
+        upper: what its score is at most.
+    """
+
+    queries: Int64Array
+    numbers: Int64Array
+    lower: FloatArray
+    upper: FloatArray
+
+
+class Products:
+    """Approximate products of some queries with chunks of one kind and width.
+
+    Args:
+        chunks: the chunks.
+        values: `[chunks, q, width]`.
+        queries: the queries.
+    """
+
+    def __init__(self, chunks: Sequence[Chunk], values: NDArray[Any], queries: Queries) -> None:
+        kind = chunks[0].kind
+        self._chunks = chunks
+        self._kind = kind
+        self._bounds = kind.bounds(queries)
+        self._units = kind.units(queries).astype(np.float64)
+        self._steps = np.stack([chunk.steps for chunk in chunks]).astype(np.float64)
+        self.values = values
+        self._strips = values.reshape(*values.shape[:2], *chunks[0].shape)
+
+    def lower_of_blocks(self, block_rows: int) -> FloatArray:
+        """What one row of each block reaches at least, `[q, blocks of all chunks]`."""
+        largest = largest_of_blocks(self._strips, block_rows)
+        lower = largest * self._worth[..., None]
+        sizes = np.stack([chunk.largest_of_blocks(block_rows) for chunk in self._chunks])
+        bound = self._bounds.of(sizes.reshape(*sizes.shape[:2], -1))
+        lower -= bound.reshape(lower.shape)
+        lower[largest == self._kind.hidden] = -np.inf
+        count = len(self._units)
+        return np.moveaxis(lower, 1, 0).reshape(count, -1).astype(np.float32)
+
+    @cached_property
+    def _worth(self) -> NDArray[np.float64]:
+        """What a product of 1 is worth, `[chunks, q, strips]`."""
+        return self._units[:, None] * self._steps[:, None]
+
+    def reaching(self, floor: FloatArray, most: int) -> Int64Array | None:
+        """Places of the products that reach the floor with the largest bound of their strip.
+
+        None where there are more than `most`.
+        """
+        bound = self._bounds.of(np.stack([chunk.largest_of_strips for chunk in self._chunks]))
+        limit: NDArray[Any] = (floor[:, None].astype(np.float64) - bound) / self._worth
+        if self._kind is Kind.INTEGERS:
+            limit = np.floor(limit).clip(HIDDEN + 1, LARGEST_INTEGER_PRODUCT)
+        else:
+            limit = limit.clip(np.finfo(np.float32).min, np.finfo(np.float32).max)
+        reach = bits(self.values.size).reshape(self._strips.shape)
+        limit = limit.astype(self._kind.dtype)[..., None]
+        for strip in range(limit.shape[2]):  # numpy is slow where the inner of four axes is short
+            np.greater_equal(self._strips[:, :, strip], limit[:, :, strip], out=reach[:, :, strip])
+        return None if np.count_nonzero(reach) > most else np.flatnonzero(reach)
+
+    def found(self, floor: FloatArray, places: Int64Array | None) -> Found:
+        """The rows that reach the floor with their own bounds, of these places or (None) of all."""
+        if places is None:
+            return self._found_of_all(floor)
+        count, width = self.values.shape[1:]
+        chunks_and_queries, columns = np.divmod(places, width)
+        chunks, queries = np.divmod(chunks_and_queries, count)
+        numbers = np.empty(len(places), np.int64)
+        sizes = np.empty((2, len(places)), np.float32)
+        ends = np.searchsorted(chunks, np.arange(len(self._chunks) + 1))
+        for number, chunk in enumerate(self._chunks):
+            part = slice(ends[number], ends[number + 1])
+            if part.start < part.stop:
+                numbers[part] = chunk.numbers[columns[part]]
+                sizes[:, part] = chunk.sizes[:, columns[part]]
+        strips = columns // self._strips.shape[-1]
+        score = self.values.ravel()[places] * self._worth[chunks, queries, strips]
+        bound = self._bounds.of_rows(queries, sizes)
+        upper = (score + bound).astype(np.float32)
+        keep = np.flatnonzero(upper >= floor[queries])
+        lower = (score - bound).astype(np.float32)[keep]
+        return Found(queries[keep], numbers[keep], lower, upper[keep])
+
+    def _found_of_all(self, floor: FloatArray) -> Found:
+        """Query by query: arrays of all products would be several times as large as they are."""
+        parts = []
+        count, width = self.values.shape[1:]
+        for number in range(len(self._chunks)):
+            for query in range(count):
+                start = (number * count + query) * width
+                shown = np.flatnonzero(self.values[number, query] > self._kind.hidden)
+                parts.append(self.found(floor, start + shown))
+        return Found(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _by_query(queries: Int64Array, values: FloatArray, count: int) -> FloatArray:
+    """A table `[count, any]` of the values of each query, -inf where there are fewer."""
+    order = _order(queries)
+    queries, values = queries[order], values[order]
+    places = places_in(queries, count)
+    table = np.full((count, int(places.max(initial=0)) + 1), -np.inf, np.float32)
+    table[queries, places] = values
+    return table
+
+
+def _order(queries: Int64Array) -> Int64Array:
+    # of 16 bits numpy sorts by counting; a block has fewer queries than they can hold
+    return np.argsort(queries.astype(np.uint16), kind="stable")

@@ -22,6 +22,7 @@ from shortlist.cli import (
     compare,
     delete,
     demo,
+    duplicates,
     encode,
     evaluate,
     index,
@@ -56,6 +57,7 @@ app.command("sync")(sync.sync)
 app.command("compact")(compact.compact)
 app.command("verify")(verify.verify)
 app.command("repair")(verify.repair)
+app.command("duplicates")(duplicates.duplicates)
 app.command("rerank")(rerank.rerank)
 app.command("encode")(encode.encode)
 app.command("evaluate")(evaluate.evaluate)

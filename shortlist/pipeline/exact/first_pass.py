@@ -107,6 +107,11 @@ class Chunk:
         return cap
 
     @cached_property
+    def last_number(self) -> int:
+        """The largest number of a row."""
+        return int(self.numbers.max())
+
+    @cached_property
     def largest_size(self) -> float:
         """The largest norm of a row."""
         return float(self.sizes[0].max())

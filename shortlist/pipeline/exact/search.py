@@ -9,7 +9,7 @@ that many were asked; where the bound leaves too many rows, float32 is gone back
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ from shortlist.pipeline.exact.ranking import Ranking, near_best, true_scores
 from shortlist.pipeline.exact.rows import Rows
 from shortlist.pipeline.exact.survivors import Products, Survivors
 from shortlist.pipeline.exact.workers import buffer, in_threads, parts, parts_for_cores
+
+T = TypeVar("T")
 
 QUERY_BLOCK = 256
 SHORTEST_BLOCK = 32
@@ -151,6 +153,25 @@ class ExactSearch:
             call.each(answer, _blocks(len(queries), wanted, self._query_block))
         return scores, numbers
 
+    def reaching(
+        self, queries: FloatArray, floor: float, after: Int64Array, mask: BoolArray | None = None
+    ) -> Iterator[tuple[Int64Array, Int64Array, FloatArray]]:
+        """Every row whose score reaches a floor, for a block of queries, a part at a time.
+
+        Args:
+            queries: float32 `[q, dim]`.
+            floor: what a score must be at least.
+            after: int64 `[q]`; only rows with larger numbers are looked for.
+            mask: as in `search`.
+
+        Yields:
+            Numbers of the query and of the row, and the score, of `[m]` each.
+        """
+        queries = self._checked(queries)
+        mask, allowed = _checked_mask(mask, len(self.rows))
+        if allowed and len(queries):
+            yield from _Call(self, mask, allowed, len(queries)).reaching(queries, floor, after)
+
     def _checked(self, queries: FloatArray) -> FloatArray:
         queries = check_embeddings(queries, "queries")
         if self.rows.dim not in (None, queries.shape[1]):
@@ -220,6 +241,37 @@ class _Call:
                 self._settle(block, left, ranking)
         self._settle(block, left, ranking)
         return ranking
+
+    def reaching(
+        self, queries: FloatArray, floor: float, after: Int64Array
+    ) -> Iterator[tuple[Int64Array, Int64Array, FloatArray]]:
+        """See `ExactSearch.reaching`."""
+        block = Queries(queries)
+        _ = block.integers, block.norms, block.wide
+        count, least = len(queries), int(after.min())
+        floors = np.full(count, floor, np.float32)
+        found: list[tuple[Int64Array, Int64Array, FloatArray]] = []
+
+        def look(group: Sequence[Looked]) -> None:
+            left = Survivors(count, 0, self._allowed, floors)
+            _look_at(group, block, left)
+            of, numbers, _ = left.taken()
+            later = numbers > after[of]
+            of, numbers = of[later], numbers[later]
+            scores = true_scores(block.wide, self._search.rows, of, numbers)
+            reach = scores >= floors[0]
+            found.append((of[reach], numbers[reach], scores[reach]))
+
+        rounded = [looked for looked in self._rounded.values() if looked[0].last_number > least]
+        together = self._together(count)
+        groups = list(_grouped(rounded, together))
+        for start in range(0, len(groups), cores()):
+            in_threads(look, groups[start : start + cores()])
+            yield from _emptied(found)
+        for group in _grouped(self._others(self._rounded), together):
+            if group[-1][0].last_number > least:
+                look(group)
+                yield from _emptied(found)
 
     def _look_at_rounded(
         self, rounded: Sequence[Looked], queries: Queries, left: Survivors
@@ -296,6 +348,11 @@ def _check_scores(chunk: Chunk, queries: Queries) -> None:
             f"have scores too large for float32; expected products up to {LARGEST_SCORE:g}: divide "
             "the embeddings by a number"
         )
+
+
+def _emptied(found: list[T]) -> Iterator[T]:
+    while found:
+        yield found.pop()
 
 
 def _grouped(chunks: Iterable[Looked], together: int) -> Iterator[list[Looked]]:

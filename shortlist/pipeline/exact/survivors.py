@@ -41,7 +41,7 @@ class Survivors:
 
     Args:
         queries: how many there are.
-        top_k: k; not above `rows`.
+        top_k: k, not above `rows`; 0 for all that reach the floor given.
         rows: how many rows there are to be in all.
         floor: float32 `[queries]`, what is known of it.
     """
@@ -61,10 +61,13 @@ class Survivors:
 
     def look_at(self, products: Products) -> None:
         """Keep the rows that may be among the best."""
+        few = int(MANY * products.values.size)
+        if not self.top_k:
+            self._keep(products.found(self.floor, products.reaching(self.floor, few)))
+            return
         raised = self.floor.min() == LOWEST
         if raised:
             self._raise(products.lower_of_blocks(self._block_rows))
-        few = int(MANY * products.values.size)
         places = products.reaching(self.floor, few)
         if places is None and not raised:
             raised = True
@@ -74,6 +77,9 @@ class Survivors:
         if not raised and len(found.queries) > ENOUGH * self.top_k * len(self.floor):
             # no row may count twice: the blocks of these products were not looked at
             self._raise(_by_query(found.queries, found.lower, len(self.floor)))
+        self._keep(found)
+
+    def _keep(self, found: Found) -> None:
         with self._lock:
             self._found.append(found)
             self.count += len(found.queries)

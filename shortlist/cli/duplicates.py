@@ -54,7 +54,8 @@ def duplicates(
     if threshold is not None and output is None:
         raise UsageError("all pairs above a threshold may be very many: write them with -o FILE")
     opened = Index(index)
-    with progress_bar("comparing", len(opened), "passages", None) as bar:
+    count = opened.among(where).count
+    with progress_bar("comparing", count, "passages", None) as bar:
         pairs = similar_pairs(
             opened,
             threshold=threshold,
@@ -63,8 +64,7 @@ def duplicates(
             on_rows=bar.update,
         )
         if output is not None:
-            count = _write(pairs, output)
-            note(f"{counted(count, 'pairs')}: {output}")
+            note(f"{counted(_write(pairs, output), 'pairs')}: {output}")
             return
         found = list(pairs)
     if as_json:

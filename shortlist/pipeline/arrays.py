@@ -14,6 +14,11 @@ Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 
+def is_number(dtype: np.dtype[Any]) -> bool:
+    """Whether values of a type are real numbers."""
+    return dtype.kind in "biuf"
+
+
 def check_embeddings(embeddings: Any, what: str) -> FloatArray:
     """Return embeddings as C-contiguous float32 `[n, dim]`.
 

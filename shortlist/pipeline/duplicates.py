@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from shortlist.errors import UsageError
-from shortlist.pipeline.exact.pairs import best_pairs, pairs_above
+from shortlist.pipeline.exact.pairs import Pairs, best_pairs, pairs_above
 from shortlist.pipeline.exact.search import ExactSearch
 from shortlist.pipeline.exact.unit_rows import UnitRows
 from shortlist.pipeline.index import Index
@@ -49,12 +49,17 @@ def similar_pairs(
         raise UsageError("give a threshold or a count of pairs")
     if threshold is not None and not -1 <= threshold <= 1:
         raise UsageError(f"a cosine is between -1 and 1, got a threshold of {threshold}")
+    if count is not None and count < 1:
+        raise UsageError(f"the number of pairs must be at least 1 (got {count})")
     among = index.among(where)
     search = ExactSearch(UnitRows(index.embeddings))
-    if count is not None:
-        parts = iter([best_pairs(search, count, mask=among.mask, on_rows=on_rows)])
-    else:
-        parts = pairs_above(search, threshold or 0.0, mask=among.mask, on_rows=on_rows)
+    if threshold is not None:
+        return _named(index, pairs_above(search, threshold, mask=among.mask, on_rows=on_rows))
+    best = best_pairs(search, count or 1, mask=among.mask, on_rows=on_rows)
+    return _named(index, [best])
+
+
+def _named(index: Index, parts: Iterable[Pairs]) -> Iterator[ScoredPair]:
     ids = index.column("id")
     for pairs in parts:
         for start in range(0, len(pairs.first), _AT_ONCE):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shortlist.errors import DataError, UsageError
-from shortlist.pipeline.arrays import FloatArray, Int64Array, check_finite
+from shortlist.pipeline.arrays import FloatArray, Int64Array, check_finite, is_number
 from shortlist.pipeline.exact.search import ExactSearch
 from shortlist.pipeline.exact.unit_rows import UnitRows, normalised
 
@@ -60,7 +60,7 @@ def semantic_search(
     Args:
         query_embeddings: numbers `[q, dim]`, or `[dim]` for one query: a tensor on any device, an
             array, a list of numbers, of arrays or of tensors.
-        corpus_embeddings: numbers `[n, dim]`, in the same ways.
+        corpus_embeddings: numbers `[n, dim]`, or `[dim]` for one row, in the same ways.
         query_chunk_size: how many queries a function of your own is given at once; elsewhere, as
             the next, without effect on answer or memory.
         corpus_chunk_size: how many rows it is given at once.
@@ -69,8 +69,9 @@ def semantic_search(
             function of two tensors that returns a tensor of scores `[q, n]`.
 
     Returns:
-        For each query its best rows: `{"corpus_id": row, "score": score}`, best first; equal scores
-        by row.
+        For each query its best rows: `{"corpus_id": row, "score": score}`, best first. Equal scores
+        are ordered by row, but for float64, sparse tensors and a function of your own, where
+        torch.topk decides, as it does in sentence-transformers.
 
     Raises:
         UsageError: `top_k` or a chunk size below 1.
@@ -86,8 +87,9 @@ def semantic_search(
             raise UsageError(f"{name} must be at least 1 (got {value})")
     known = _known(score_function)
     queries, corpus = _plain(query_embeddings, "queries"), _plain(corpus_embeddings, "corpus")
-    if queries.ndim == 1:
-        queries = queries[None]
+    queries, corpus = (each[None] if each.ndim == 1 else each for each in (queries, corpus))
+    if not queries.shape[-1]:  # an empty list
+        return []
     _check_shapes(queries, corpus)
     if not len(queries):
         return []
@@ -95,7 +97,10 @@ def semantic_search(
         return [[] for _ in range(len(queries))]
     if known and isinstance(queries, np.ndarray) and isinstance(corpus, np.ndarray):
         if known == "cosine":
-            search, queries = ExactSearch(UnitRows([corpus])), normalised(queries, "queries")
+            search, queries = (
+                ExactSearch(UnitRows([corpus])),
+                normalised(queries.astype(np.float32, copy=False), "queries"),
+            )
         else:
             search = ExactSearch(corpus, zeros=True)
         scores, rows = search.search(queries, min(top_k, len(corpus)))
@@ -129,7 +134,10 @@ def _plain(embeddings: Embeddings, what: str) -> Any:
             import torch
 
             return _plain(torch.stack(list(embeddings)), what)
-        return _numbers(np.asarray(embeddings, dtype=np.float32), what)
+        try:
+            return _numbers(np.asarray(embeddings, dtype=np.float32), what)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{what}: expected numbers [n, dim] ({error})") from error
     tensor: Any = embeddings
     tensor = tensor.detach()
     import torch
@@ -142,7 +150,7 @@ def _plain(embeddings: Embeddings, what: str) -> Any:
 
 
 def _numbers(array: NDArray[Any], what: str) -> NDArray[Any]:
-    if not (np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_):
+    if not is_number(array.dtype):
         raise DataError(f"{what}: expected an array of numbers [n, dim], got {array.dtype}")
     return array if array.dtype in (np.float32, np.float16) else array.astype(np.float32)
 
@@ -207,7 +215,7 @@ def _by_function(
             for first in range(0, corpus.shape[0], corpus_chunk):
                 scores = function(some, _rows(corpus, first, first + corpus_chunk))
                 if not torch.isfinite(scores).all():
-                    _refuse(queries, corpus)
+                    _refuse(queries, corpus, bool(torch.isnan(scores).any()))
                 numbers = torch.arange(first, first + scores.shape[1], device=scores.device)
                 numbers = numbers.expand(scores.shape)
                 if best is not None and rows is not None:
@@ -220,12 +228,16 @@ def _by_function(
     return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
 
 
-def _refuse(queries: Any, corpus: Any) -> None:
-    """Name the row with NaN or infinite values, if there is one: the function may give them too."""
+def _refuse(queries: Any, corpus: Any, nan: bool) -> None:
+    """Name the row with NaN or infinite values, if there is one: the function may give them too.
+
+    Infinite scores of finite rows may be meant: a function can hide rows by them.
+    """
     for what, tensor in (("queries", queries), ("corpus", corpus)):
         dense = tensor.to_dense() if tensor.is_sparse else tensor
         check_finite(dense.cpu().float().numpy(), what)
-    raise DataError("score_function returned NaN or infinite scores")
+    if nan:
+        raise DataError("score_function returned NaN as a score")
 
 
 def _rows(tensor: torch.Tensor, start: int, stop: int) -> torch.Tensor:

@@ -110,6 +110,26 @@ def test_short_floats_are_computed_in_float32(dtype, function):
             assert hit["score"] == pytest.approx(other["score"], abs=2e-3)
 
 
+def test_float16_queries_are_normalised_in_float32():
+    queries = (embeddings(3, 64) * 1e-4).astype(np.float16)
+    found = semantic_search(queries, queries.astype(np.float32), top_k=1)
+    assert [hits[0]["score"] for hits in found] == pytest.approx([1, 1, 1], abs=1e-6)
+
+
+def test_a_function_that_hides_rows():
+    def hiding(a, b):
+        scores = util.dot_score(a, b)
+        scores[:, ::2] = -torch.inf
+        return scores
+
+    found = semantic_search(embeddings(2), embeddings(9, seed=1), top_k=4, score_function=hiding)
+    assert all(hit["corpus_id"] % 2 for hits in found for hit in hits)
+
+
+def test_one_row_without_a_dimension_for_it():
+    check(embeddings(2), embeddings(1, seed=1)[0])
+
+
 def test_one_query_without_a_dimension_for_it():
     check(torch.from_numpy(embeddings(1)[0]), torch.from_numpy(embeddings(9, seed=1)))
     check(embeddings(1)[0].tolist(), embeddings(9, seed=1))
@@ -155,6 +175,7 @@ def test_a_corpus_that_is_mapped_and_may_not_be_written(tmp_path):
 def test_nothing_to_find(count):
     queries = np.empty((count, 3), np.float32) + 1
     assert semantic_search(queries, np.empty((0, 3), np.float32)) == [[]] * count
+    assert semantic_search([], embeddings(4)) == []
 
 
 @pytest.mark.parametrize("name", ["top_k", "query_chunk_size", "corpus_chunk_size"])
@@ -178,7 +199,9 @@ def test_values_that_are_no_numbers_are_refused_with_the_row(where, value, funct
     ("queries", "corpus", "message"),
     [
         (embeddings(1, 3), embeddings(2, 4), "queries have 3 dimensions, the corpus has 4"),
-        (embeddings(1), embeddings(2)[0], r"corpus: expected numbers \[n, dim\]"),
+        (embeddings(1), embeddings(2)[None], r"corpus: expected numbers \[n, dim\]"),
+        (embeddings(1), [[1.0], [2.0, 3.0]], r"corpus: expected numbers \[n, dim\]"),
+        (np.ones((1, 2), complex), embeddings(2, 2), "queries: expected an array of numbers"),
         (np.array([["a"]]), embeddings(2), "queries: expected an array of numbers"),
     ],
 )

@@ -19,9 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shortlist.errors import DataError
 from shortlist.pipeline.arrays import FloatArray, Int64Array
 from shortlist.pipeline.exact.queries import Queries
 from shortlist.pipeline.exact.rounding import LEAST, ROUNDING, UNIT_ROUNDOFF
+
+LARGEST_SCORE = 1e38
 
 
 @dataclass(frozen=True)
@@ -77,4 +80,18 @@ def _bounds(queries: Queries, by_size: NDArray[np.float64]) -> Bounds:
 
 
 def _above(values: NDArray[np.float64]) -> FloatArray:
-    return (values * (1 + 2 * UNIT_ROUNDOFF)).astype(np.float32)
+    rounded = values.astype(np.float32)
+    return np.where(rounded < values, np.nextafter(rounded, np.float32(np.inf)), rounded)
+
+
+def check_scores(row: float, query: float) -> None:
+    """Refuse rows and queries so long that their products leave float32.
+
+    Raises:
+        DataError: it says how long they are.
+    """
+    if row * query > LARGEST_SCORE:
+        raise DataError(
+            f"queries of length {query:.3g} and rows of {row:.3g} have scores too large for "
+            f"float32; expected products up to {LARGEST_SCORE:g}: divide the embeddings by a number"
+        )

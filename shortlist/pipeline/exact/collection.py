@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -47,7 +48,7 @@ class Collection:
         self.starts = range(0, len(rows), self.chunk_rows)
         self._budget = memory_budget
         self._rounded: dict[int, IntegerChunk] = {}
-        self._sizes: dict[int, FloatArray] = {}
+        self._as_they_are: dict[int, FloatChunk] = {}
         self._rounding = Lock()
         if like is not None and like.chunk_rows == self.chunk_rows:
             same = rows.same_until(like.rows)
@@ -56,10 +57,13 @@ class Collection:
                     self._share(like, start)
 
     def _share(self, like: Collection, start: int) -> None:
-        if start in like._rounded:
-            self._rounded[start] = like._rounded[start]
-        if start in like._sizes:
-            self._sizes[start] = like._sizes[start]
+        rounded = like._rounded.get(start)
+        if rounded is not None:
+            self._rounded[start] = rounded
+        known = like._as_they_are.get(start)
+        if known is not None and known.is_known:
+            # a chunk of its own: the other would keep the earlier state's files open
+            self._as_they_are[start] = self._read(start, known.sizes[0, : len(known.numbers)])
 
     def _stop(self, start: int) -> int:
         return min(start + self.chunk_rows, len(self.rows))
@@ -81,9 +85,8 @@ class Collection:
         try:
             each = self.chunk_rows * (self.rows.dim or 1)
             if self._budget is None:
-                budget = memory.available() // 2
-            else:
-                budget = self._budget - each * len(self._rounded)
+                self._budget = each * len(self._rounded) + memory.available() // 2
+            budget = self._budget - each * len(self._rounded)
             in_threads(self._round_one, missing[: max(0, budget // each)])
         finally:
             self._rounding.release()
@@ -112,28 +115,25 @@ class Collection:
         Args:
             mask: which rows may be found.
             without: first rows of the chunks that were looked at. More may have been rounded since.
-
-        Raises:
-            DataError: a row with NaN or infinite values, or one of zeros.
         """
         for start in self.starts:
             if start in without or not self._has_any(start, mask):
                 continue
-            stop = self._stop(start)
-            rows, numbers = self.rows.slice(start, stop), np.arange(start, stop)
-            chunk = FloatChunk(rows, numbers, self._sizes.get(start), zeros=self.rows.zeros)
-            self._sizes[start] = chunk.sizes[0, : stop - start]
+            chunk = self._as_they_are.get(start)
+            if chunk is None:
+                chunk = self._as_they_are[start] = self._read(start)
             yield chunk, None if mask is None else chunk.cap(mask)
 
     def copied(self, numbers: Int64Array) -> Iterator[Looked]:
-        """Chunks of the rows of these numbers alone, in float32.
-
-        Raises:
-            DataError: a row with NaN or infinite values, or one of zeros.
-        """
+        """Chunks of the rows of these numbers alone, in float32."""
         for start in range(0, len(numbers), self.chunk_rows):
             some = numbers[start : start + self.chunk_rows]
-            yield FloatChunk(self.rows.take(some), some, zeros=self.rows.zeros), None
+            yield FloatChunk(partial(self.rows.take, some), some, zeros=self.rows.zeros), None
+
+    def _read(self, start: int, size: FloatArray | None = None) -> FloatChunk:
+        stop = self._stop(start)
+        read = partial(self.rows.slice, start, stop)
+        return FloatChunk(read, np.arange(start, stop), size, zeros=self.rows.zeros)
 
     def _has_any(self, start: int, mask: BoolArray | None) -> bool:
         return mask is None or bool(mask[start : self._stop(start)].any())

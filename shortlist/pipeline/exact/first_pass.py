@@ -5,6 +5,7 @@ Both give approximate products and, for each row, what `bounds` needs to know of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -128,36 +129,39 @@ class Chunk:
 
 
 class FloatChunk(Chunk):
-    """Rows as they are, multiplied by BLAS.
+    """Rows as they are, multiplied by BLAS. They are read when they are multiplied, and not kept.
 
     Args:
-        rows: float32 `[n, dim]`.
+        read: returns the rows, float32 `[n, dim]`.
         numbers: see `Chunk`.
-        size: at least the norm of each, if known.
+        size: at least the norm of each, if known; else that is found out when they are read.
         zeros: whether rows of zeros are taken.
-
-    Raises:
-        DataError: a row with NaN or infinite values, or one of zeros.
     """
 
     kind = Kind.FLOATS
 
     def __init__(
         self,
-        rows: FloatArray,
+        read: Callable[[], FloatArray],
         numbers: Int64Array,
         size: FloatArray | None = None,
         *,
         zeros: bool = True,
     ) -> None:
-        super().__init__(_up_to(len(rows), BLOCK_ROWS), np.ones(1, np.float32), numbers)
-        self._rows = rows
-        if size is None:
-            size = sizes(rows, numbers, zeros=zeros)
-        self.sizes[0, : len(rows)] = size
+        super().__init__(_up_to(len(numbers), BLOCK_ROWS), np.ones(1, np.float32), numbers)
+        self._read = read
+        self._zeros = zeros
+        self.is_known = size is not None
+        if size is not None:
+            self.sizes[0, : len(size)] = size
 
     def _multiply(self, queries: Queries, out: NDArray[Any]) -> None:
-        np.matmul(queries.values, self._rows.T, out=out[:, : len(self._rows)])
+        rows = self._read()
+        if not self.is_known:
+            self.sizes[0, : len(rows)] = sizes(rows, self.numbers, zeros=self._zeros)
+            self.is_known = True
+        with np.errstate(over="ignore", invalid="ignore"):  # it is refused afterwards
+            np.matmul(queries.values, rows.T, out=out[:, : len(rows)])
 
 
 class IntegerChunk(Chunk):
@@ -187,7 +191,7 @@ class IntegerChunk(Chunk):
         length = STRIP_ROWS if is_steep else width
         super().__init__(width, np.ones(width // length, np.float32), first + order)
         # memory that is used again for the next chunk: see `_packed`
-        columns = buffer(dim * width // 4).view(np.int8).reshape(dim, width)
+        columns = buffer("columns", dim * width, np.int8).reshape(dim, width)
         columns[:, count:] = 0
         tops = largest[order[::length]]
         self.steps[tops > 0] = np.maximum(tops[tops > 0] / LARGEST, np.finfo(np.float32).tiny)
@@ -203,7 +207,7 @@ class IntegerChunk(Chunk):
             # what was just computed is off by the rounding of float32 itself
             left = sizes(taken, first + some) + np.float32(4 * UNIT_ROUNDOFF) * size[some]
             self.sizes[:, part] = (size[some] + left) * np.float32(1 + ROUNDING), left
-        self._session = _packed(columns)
+        self._session, self._kept = _packed(columns)
 
     def _multiply(self, queries: Queries, out: NDArray[Any]) -> None:
         import onnxruntime
@@ -229,8 +233,10 @@ def _up_to(rows: int, multiple: int) -> int:
     return -(-rows // multiple) * multiple
 
 
-def _packed(columns: NDArray[np.int8]) -> Any:
+def _packed(columns: NDArray[np.int8]) -> tuple[Any, NDArray[np.int8] | None]:
     """A session that does not read `columns` any more, so that they may be overwritten.
+
+    The second is what it reads instead, if anything.
 
     onnxruntime rearranges constant columns for its kernel. It refers to the ones given as well, but
     where it has rearranged them it has no use for them: that is tried out here.
@@ -244,9 +250,10 @@ def _packed(columns: NDArray[np.int8]) -> Any:
     kept = columns[:, :BLOCK_ROWS].copy()
     columns[:, :BLOCK_ROWS] = ~kept
     if np.array_equal(session.run(None, given)[0][0], expected):
-        return session
+        return session, None
     columns[:, :BLOCK_ROWS] = kept
-    return _session(columns.copy())
+    columns = columns.copy()
+    return _session(columns), columns
 
 
 def _session(columns: NDArray[np.int8]) -> Any:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
+_LIMITS = (  # of control groups, version 2 and 1
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 _ASSUMED = 4 << 30  # available bytes where the system does not say
 
 
@@ -15,7 +19,21 @@ def available() -> int:
     except OSError:
         return _ASSUMED
     _, found, rest = text.partition("MemAvailable:")
-    return int(rest.split()[0]) * 1024 if found else _ASSUMED
+    there = int(rest.split()[0]) * 1024 if found else _ASSUMED
+    return min([there, *_limits()])
+
+
+def _limits() -> list[int]:
+    """What a container may take at most, whatever the machine has."""
+    limits = []
+    for file in _LIMITS:
+        try:
+            text = file.read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            limits.append(int(text))
+    return limits
 
 
 def trim() -> None:
@@ -26,5 +44,5 @@ def trim() -> None:
     """
     try:
         ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError):
+    except (AttributeError, OSError, TypeError):
         return

@@ -10,7 +10,6 @@ is left are computed as everywhere.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,6 +25,8 @@ from shortlist.pipeline.arrays import (
     check_not_zero,
 )
 from shortlist.pipeline.exact import memory
+from shortlist.pipeline.exact.bounds import check_scores
+from shortlist.pipeline.exact.first_pass import BLOCK_ROWS
 from shortlist.pipeline.exact.ranking import Ranking, true_scores
 from shortlist.pipeline.exact.rounding import LEAST, SMALLEST, UNIT_ROUNDOFF
 from shortlist.pipeline.exact.rows import Rows
@@ -35,7 +36,6 @@ from shortlist.pipeline.exact.workers import in_threads, parts_for_cores
 if TYPE_CHECKING:
     import torch
 
-BLOCK_ROWS = 32
 CHUNK_ROWS = 131_072
 QUERY_BLOCK = 1_024
 SHARE_OF_FREE = 0.6  # of the device's memory, for the rows; the rest is for products
@@ -198,7 +198,7 @@ class DeviceSearch:
         wanted = min(top_k, allowed)
         if not wanted:
             return scores, numbers
-        with torch.inference_mode(), _full_sums():
+        with torch.inference_mode(), _full_sums:
             for start in range(0, count, self._query_block):
                 block = slice(start, start + self._query_block)
                 best = self._best(queries[block], wanted, mask, allowed)
@@ -319,6 +319,7 @@ class _Call:
             products[:, : chunk.count].masked_fill_(~shown, -torch.inf)
         count, width = products.shape
         blocks = width // self._block_rows
+        check_scores(chunk.scale, float(self._queries.norms.max()))
         unit = (self._queries.norms * chunk.scale)[:, None]
         bests = products.view(count, self._block_rows, blocks).amax(dim=1).float() * unit
         bound = self._bound(chunk.size, chunk.residual, blocks) * unit
@@ -371,18 +372,42 @@ def _norms(rows: torch.Tensor) -> torch.Tensor:
     return norms
 
 
-@contextmanager
-def _full_sums() -> Iterator[None]:
-    """CUDA may add up parts of a float16 product in float16; it must not here."""
-    import torch
+class _FullSums:
+    """CUDA may add up a float16 product in float16; it must not while a search is under way."""
 
-    settings = torch.backends.cuda.matmul
-    before = settings.allow_fp16_reduced_precision_reduction
-    settings.allow_fp16_reduced_precision_reduction = False
-    try:
-        yield
-    finally:
-        settings.allow_fp16_reduced_precision_reduction = before
+    names = ("allow_fp16_reduced_precision_reduction", "allow_fp16_accumulation")
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._searches = 0
+        self._before: dict[str, Any] = {}
+
+    def __enter__(self) -> None:
+        import torch
+
+        settings = torch.backends.cuda.matmul
+        with self._lock:
+            self._searches += 1
+            if self._searches > 1:
+                return
+            for name in self.names:
+                try:
+                    self._before[name] = getattr(settings, name)
+                except AttributeError:  # torch has not always had the second
+                    continue
+                setattr(settings, name, False)
+
+    def __exit__(self, *_: object) -> None:
+        import torch
+
+        with self._lock:
+            self._searches -= 1
+            if not self._searches:
+                for name, value in self._before.items():
+                    setattr(torch.backends.cuda.matmul, name, value)
+
+
+_full_sums = _FullSums()
 
 
 def _free(device: torch.device) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from shortlist.errors import UsageError
 from shortlist.pipeline.arrays import BoolArray, FloatArray, Int64Array
+from shortlist.pipeline.exact.bounds import LARGEST_SCORE
 from shortlist.pipeline.exact.search import QUERY_BLOCK, ExactSearch
 
 SAMPLE = 2_048  # rows whose neighbours say what a score must reach to be among the best
@@ -54,7 +55,7 @@ def pairs_above(
         UsageError: `threshold` is no number.
         DataError: as in `ExactSearch.search`.
     """
-    if not np.isfinite(threshold):
+    if not abs(threshold) <= LARGEST_SCORE:
         raise UsageError(f"the threshold must be a number, got {threshold}")
     for numbers in _blocks_of_rows(search, mask):
         for of, second, scores in search.reaching(
@@ -113,7 +114,7 @@ def _reached_by(search: ExactSearch, count: int, mask: BoolArray | None) -> floa
     rows = _rows(search, mask)
     sample = rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(int)]
     if not len(sample):
-        return _LOWEST
+        return -LARGEST_SCORE
     # a pair can be found from both of its rows, and a row finds itself
     neighbours = min(len(rows), 2 * -(-count // len(sample)) + 2)
     scores, found = search.search(search.rows.take(sample), neighbours, mask=mask)
@@ -121,7 +122,7 @@ def _reached_by(search: ExactSearch, count: int, mask: BoolArray | None) -> floa
     real = (found >= 0) & (low != high)
     _, once = np.unique(low[real] * len(search) + high[real], return_index=True)
     reached = np.sort(scores[real][once])[::-1]
-    return float(reached[count - 1]) if len(reached) >= count else _LOWEST
+    return float(reached[count - 1]) if len(reached) >= count else -LARGEST_SCORE
 
 
 def _blocks_of_rows(search: ExactSearch, mask: BoolArray | None) -> Iterator[Int64Array]:
@@ -132,6 +133,3 @@ def _blocks_of_rows(search: ExactSearch, mask: BoolArray | None) -> Iterator[Int
 
 def _rows(search: ExactSearch, mask: BoolArray | None) -> Int64Array:
     return np.arange(len(search)) if mask is None else np.flatnonzero(mask)
-
-
-_LOWEST = -1.0e38  # below every score

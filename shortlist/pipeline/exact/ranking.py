@@ -21,9 +21,8 @@ def true_scores(
     scores = np.empty(len(numbers), np.float32)
     dim = queries.shape[1]
     step = max(1, _AT_ONCE // dim)
-    space = buffer(3 * step * dim)
-    wide = space[: 2 * step * dim].view(np.float64).reshape(step, dim)
-    narrow = space[2 * step * dim :].reshape(step, dim)
+    wide = buffer("wide", step * dim, np.float64).reshape(step, dim)
+    narrow = buffer("narrow", step * dim, np.float32).reshape(step, dim)
     for start in range(0, len(numbers), step):
         count = min(step, len(numbers) - start)
         part, products, taken = slice(start, start + count), wide[:count], narrow[:count]

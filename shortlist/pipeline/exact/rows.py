@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shortlist.errors import DataError
-from shortlist.pipeline.arrays import FloatArray, Int64Array, check_finite, check_not_zero
+from shortlist.pipeline.arrays import (
+    FloatArray,
+    Int64Array,
+    check_finite,
+    check_not_zero,
+    is_number,
+)
 from shortlist.pipeline.exact.rounding import SMALLEST, UNIT_ROUNDOFF
 
 
@@ -26,7 +32,8 @@ class Rows:
 
     def __init__(self, segments: Sequence[NDArray[Any]], *, zeros: bool = True) -> None:
         self.zeros = zeros
-        self.segments = [_checked(segment) for segment in segments]
+        self._given = list(segments)
+        self.segments = [_checked(segment) for segment in self._given]
         dims = sorted({segment.shape[1] for segment in self.segments})
         if len(dims) > 1:
             raise DataError(
@@ -69,11 +76,13 @@ class Rows:
 
     def same_until(self, other: Rows) -> int:
         """How many rows at the beginning are the very same arrays as those of `other`."""
+        if type(self) is not type(other) or self.zeros != other.zeros:
+            return 0
         same = 0
-        for mine, theirs in zip(self.segments, other.segments, strict=False):
+        for mine, theirs, rows in zip(self._given, other._given, self.segments, strict=False):
             if mine is not theirs:
                 break
-            same += len(mine)
+            same += len(rows)
         return same
 
 
@@ -112,7 +121,7 @@ def _take(segment: NDArray[Any], numbers: Int64Array, out: FloatArray) -> None:
 
 def _checked(segment: Any) -> NDArray[Any]:
     array = np.asarray(segment)
-    if array.ndim != 2 or not np.issubdtype(array.dtype, np.number):
+    if array.ndim != 2 or not array.shape[1] or not is_number(array.dtype):
         raise DataError(f"corpus: expected numbers [n, dim], got {array.dtype} {array.shape}")
     if array.dtype not in (np.float32, np.float16):
         with np.errstate(over="ignore"):  # what becomes infinite is refused with its row

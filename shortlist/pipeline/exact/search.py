@@ -24,8 +24,8 @@ from shortlist.pipeline.arrays import (
     check_embeddings,
     check_not_zero,
 )
+from shortlist.pipeline.exact.bounds import check_scores
 from shortlist.pipeline.exact.collection import Collection, Looked
-from shortlist.pipeline.exact.first_pass import Chunk
 from shortlist.pipeline.exact.queries import Queries
 from shortlist.pipeline.exact.ranking import Ranking, near_best, true_scores
 from shortlist.pipeline.exact.rows import Rows
@@ -36,6 +36,7 @@ T = TypeVar("T")
 
 QUERY_BLOCK = 256
 SHORTEST_BLOCK = 32
+LONGEST_BLOCK = 65_535  # whose numbers fit 16 bits: see `survivors`
 LARGEST_RESULT = 4_194_304  # places of results in one block of queries
 PRODUCTS = 4_194_304  # that one thread has at once: 16 MB
 # Rounding a collection to int8 costs about as much as so many queries that come together. A query
@@ -50,7 +51,6 @@ COPIED_SHARE_INTEGER = 0.1
 LOOSE_SHARE = 0.01  # of the rows: where int8 leaves more, float32 is faster
 LOOSE_RESULTS = 8  # times top_k that may be left anyway
 MOST_LEFT = 4_194_304  # rows left of a block of queries: 80 MB
-LARGEST_SCORE = 1e38
 
 
 class ExactSearch:
@@ -73,7 +73,7 @@ class ExactSearch:
         query_block: queries in one product.
 
     Raises:
-        UsageError: no such device.
+        UsageError: no such device, or a number below 1.
         DataError: arrays that are no embeddings of one dimension.
     """
 
@@ -89,6 +89,10 @@ class ExactSearch:
         chunk_rows: int | None = None,
         query_block: int = QUERY_BLOCK,
     ) -> None:
+        if query_block < 1 or (chunk_rows is not None and chunk_rows < 1):
+            raise UsageError(
+                f"chunk_rows and query_block must be at least 1 (got {chunk_rows}, {query_block})"
+            )
         if isinstance(corpus, Rows):
             self.rows = corpus
         else:
@@ -97,7 +101,7 @@ class ExactSearch:
         before = like._collection if like else None
         self._collection: Collection = Collection(self.rows, memory_budget, before, chunk_rows)
         self._integers = integers
-        self._query_block = query_block
+        self._query_block = min(query_block, LONGEST_BLOCK)
         self._spent: int = like._spent if like else 0
         self._loose: int = like._loose if like else 0
         self._on_device = None
@@ -150,7 +154,8 @@ class ExactSearch:
                 best = call.best(queries[block], wanted)
                 scores[block, :wanted], numbers[block, :wanted] = best.scores, best.numbers
 
-            call.each(answer, _blocks(len(queries), wanted, self._query_block))
+            blocks = _blocks(len(queries), wanted, self._query_block, call.in_integers)
+            call.each(answer, blocks)
         return scores, numbers
 
     def reaching(
@@ -194,8 +199,9 @@ class ExactSearch:
         self._spent += max(queries, QUERY_ALONE) * (HALF_COST if half else 1)
         return self._spent >= WORTH_ROUNDING
 
-    def _was_loose(self) -> None:
-        self._loose += 1
+    def _was_loose(self, loose: bool) -> None:
+        """A call left too much in int8, or did not; twice in a row is once too often."""
+        self._loose = self._loose + 1 if loose else 0
         if self._loose > 1 and self._integers is None:
             self._collection.forget_rounded()
 
@@ -217,13 +223,21 @@ class _Call:
         self._copies = share < COPIED_SHARE and not self._in_integers
         self._rounded = self._collection.rounded(mask) if self._in_integers else {}
 
+    @property
+    def in_integers(self) -> bool:
+        """Whether there is an int8 copy to look at."""
+        return bool(self._rounded)
+
     def each(self, answer: Callable[[slice], None], blocks: Sequence[slice]) -> None:
         """Answer every block: several at once where each core has one, or one on all cores."""
-        if self._rounded and len(blocks) >= cores():
+        began_in_integers = self.in_integers
+        if began_in_integers and len(blocks) >= cores():
             in_threads(answer, blocks)
         else:
             for block in blocks:  # BLAS has threads of its own
                 answer(block)
+        if began_in_integers:
+            self._search._was_loose(not self.in_integers)
 
     def best(self, queries: FloatArray, top_k: int) -> Ranking:
         """The best `top_k` rows for a block of queries."""
@@ -232,7 +246,6 @@ class _Call:
         left = Survivors(len(queries), top_k, self._allowed)
         looked_at = self._rounded  # another thread may find it loose meanwhile
         if looked_at and not self._look_at_rounded(list(looked_at.values()), block, left):
-            self._search._was_loose()
             self._rounded = looked_at = {}
             left = Survivors(len(queries), top_k, self._allowed, left.floor)
         for group in _grouped(self._others(looked_at), self._together(len(queries))):
@@ -332,22 +345,12 @@ class _Call:
 def _look_at(group: Sequence[Looked], queries: Queries, left: Survivors) -> None:
     """Multiply chunks of one kind and shape, and keep the rows that can be among the best."""
     count, width, kind = len(queries.values), group[0][0].width, group[0][0].kind
-    space = buffer(len(group) * count * width).view(kind.dtype)
+    space = buffer("products", len(group) * count * width, kind.dtype)
     values = space.reshape(len(group), count, width)
     for (chunk, cap), out in zip(group, values, strict=True):
-        _check_scores(chunk, queries)
         chunk.write_products(queries, cap, out)
+        check_scores(chunk.largest_size, float(queries.norms.max()))
     left.look_at(Products([chunk for chunk, _ in group], values, queries))
-
-
-def _check_scores(chunk: Chunk, queries: Queries) -> None:
-    largest = chunk.largest_size * float(queries.norms.max())
-    if largest > LARGEST_SCORE:
-        raise DataError(
-            f"queries of length {queries.norms.max():.3g} and rows of {chunk.largest_size:.3g} "
-            f"have scores too large for float32; expected products up to {LARGEST_SCORE:g}: divide "
-            "the embeddings by a number"
-        )
 
 
 def _emptied(found: list[T]) -> Iterator[T]:
@@ -367,11 +370,11 @@ def _grouped(chunks: Iterable[Looked], together: int) -> Iterator[list[Looked]]:
         yield group
 
 
-def _blocks(queries: int, top_k: int, longest: int) -> list[slice]:
-    """Blocks of about equal length, one for each core at least where that leaves enough to each."""
+def _blocks(queries: int, top_k: int, longest: int, spread: bool) -> list[slice]:
+    """Blocks of about equal length; to `spread`, one for each core at least if there are enough."""
     longest = max(1, min(longest, LARGEST_RESULT // top_k))
     count = -(-queries // longest)
-    if queries >= SHORTEST_BLOCK * cores():
+    if spread and queries >= SHORTEST_BLOCK * cores():
         count = -(-count // cores()) * cores()
     return parts(queries, count)
 
@@ -380,6 +383,8 @@ def _checked_mask(mask: BoolArray | None, rows: int) -> tuple[BoolArray | None, 
     """The mask where it hides anything, and how many rows may be found."""
     if mask is None:
         return None, rows
+    if not isinstance(mask, np.ndarray):
+        raise DataError(f"the mask is a {type(mask).__name__}, expected an array of bool ({rows},)")
     if mask.shape != (rows,) or mask.dtype != np.bool_:
         raise DataError(f"the mask is {mask.dtype} {mask.shape}, expected bool ({rows},)")
     allowed = int(np.count_nonzero(mask))

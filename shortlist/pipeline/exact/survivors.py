@@ -28,7 +28,7 @@ from shortlist.pipeline.exact.first_pass import (
 )
 from shortlist.pipeline.exact.queries import Queries
 from shortlist.pipeline.exact.ranking import places_in
-from shortlist.pipeline.exact.workers import bits
+from shortlist.pipeline.exact.workers import buffer
 
 BLOCKS_A_RESULT = 4  # so many blocks for each of the k: with fewer the floor is too low
 LOWEST = np.float32(-2.0e38)  # below every score that there may be; -inf stands for no row
@@ -171,7 +171,7 @@ class Products:
             limit = np.floor(limit).clip(HIDDEN + 1, LARGEST_INTEGER_PRODUCT)
         else:
             limit = limit.clip(np.finfo(np.float32).min, np.finfo(np.float32).max)
-        reach = bits(self.values.size).reshape(self._strips.shape)
+        reach = buffer("reach", self.values.size, np.bool_).reshape(self._strips.shape)
         limit = limit.astype(self._kind.dtype)[..., None]
         for strip in range(limit.shape[2]):  # numpy is slow where the inner of four axes is short
             np.greater_equal(self._strips[:, :, strip], limit[:, :, strip], out=reach[:, :, strip])

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from shortlist.pipeline.arrays import FloatArray, Int64Array, check_finite
 from shortlist.pipeline.exact.rows import Rows
+from shortlist.pipeline.exact.workers import buffer
 
+SMALLEST_SQUARE, LARGEST_SQUARE = 1e-24, 1e37  # that float32 sums well
 SMALLEST_NORM = 1e-12  # shorter rows are divided by it, as in torch.nn.functional.normalize
 
 
@@ -24,8 +26,10 @@ class UnitRows(Rows):
         super().__init__(segments, zeros=True)
 
     def slice(self, start: int, stop: int) -> FloatArray:
-        """See `Rows`."""
-        return normalised(super().slice(start, stop), "corpus", np.arange(start, stop))
+        """See `Rows`; in memory that the next call in this thread takes again."""
+        rows = super().slice(start, stop)
+        unit = buffer("unit rows", rows.size, np.float32).reshape(rows.shape)
+        return normalised(rows, "corpus", np.arange(start, stop), unit)
 
     def take(self, numbers: Int64Array, out: FloatArray | None = None) -> FloatArray:
         """See `Rows`."""
@@ -34,24 +38,31 @@ class UnitRows(Rows):
         return taken
 
 
-def normalised(rows: FloatArray, what: str, numbers: Int64Array | None = None) -> FloatArray:
+def normalised(
+    rows: FloatArray,
+    what: str,
+    numbers: Int64Array | None = None,
+    out: FloatArray | None = None,
+) -> FloatArray:
     """Rows divided by their norms, float32; `what` they are and their numbers are for messages.
 
     Raises:
         DataError: a row with NaN or infinite values.
     """
     norms = _norms(rows)
-    if not np.isfinite(norms.sum()):
+    if not np.isfinite(norms).all():
         check_finite(rows, what, numbers)
-    unit: FloatArray = rows / norms[:, None]
+    unit: FloatArray = np.divide(rows, norms[:, None], out=out)
     return unit
 
 
 def _norms(rows: FloatArray) -> FloatArray:
+    """The norm of each row, whatever rows are beside it: a row must not change with its company."""
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.vecdot(rows, rows)
-    if not np.isfinite(squares.sum()) or squares.min(initial=1) < SMALLEST_NORM:
-        wide = rows.astype(np.float64)
-        squares = np.vecdot(wide, wide)
-    norms: FloatArray = np.maximum(np.sqrt(squares), SMALLEST_NORM).astype(np.float32)
-    return norms
+        odd = np.flatnonzero(~((squares >= SMALLEST_SQUARE) & (squares <= LARGEST_SQUARE)))
+        norms: FloatArray = np.sqrt(squares)
+    if len(odd):
+        wide = rows[odd].astype(np.float64)
+        norms[odd] = np.sqrt(np.vecdot(wide, wide))
+    return np.maximum(norms, np.float32(SMALLEST_NORM))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,32 +11,26 @@ from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shortlist.models.onnx import cores
-from shortlist.pipeline.arrays import BoolArray, FloatArray
 
 T = TypeVar("T")
+Scalar = TypeVar("Scalar", bound=np.generic)
 _own = threading.local()
 LEAST_FOR_THREADS = 256
 
 
-def buffer(values: int) -> FloatArray:
-    """So many float32 values, uninitialised; the same memory at every call in a thread.
+def buffer(name: str, values: int, dtype: type[Scalar]) -> NDArray[Scalar]:
+    """So many values, uninitialised; of one name the same memory at every call in a thread.
 
     Memory that is new every time costs a page fault for every 4 KB, a tenth of a search.
     """
-    known: FloatArray | None = getattr(_own, "buffer", None)
-    if known is None or len(known) < values:
-        known = _own.buffer = np.empty(values, np.float32)
-    return known[:values]
-
-
-def bits(values: int) -> BoolArray:
-    """So many booleans, in the same way."""
-    known: BoolArray | None = getattr(_own, "bits", None)
-    if known is None or len(known) < values:
-        known = _own.bits = np.empty(values, np.bool_)
-    return known[:values]
+    size = values * np.dtype(dtype).itemsize
+    known: dict[str, NDArray[np.uint8]] = _own.__dict__.setdefault("buffers", {})
+    if name not in known or len(known[name]) < size:
+        known[name] = np.empty(size, np.uint8)
+    return known[name][:size].view(dtype)
 
 
 def in_threads(work: Callable[[T], object], items: Iterable[T]) -> None:
@@ -72,7 +67,8 @@ def in_threads(work: Callable[[T], object], items: Iterable[T]) -> None:
         work_on()
     finally:
         for other in others:
-            other.result()
+            if not other.cancel():  # one that has not begun, behind the work of other calls
+                other.result()
 
 
 def parts_for_cores(count: int) -> list[slice]:
@@ -89,3 +85,7 @@ def parts(count: int, number: int) -> list[slice]:
 @cache
 def _executor() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, cores() - 1), "shortlist-search")
+
+
+if hasattr(os, "register_at_fork"):  # threads do not live on in the child
+    os.register_at_fork(after_in_child=_executor.cache_clear)

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from shortlist.pipeline.exact import bounds, queries, search
 from shortlist.pipeline.exact.on_device import DeviceSearch, HostRows
 from shortlist.pipeline.exact.rows import Rows
 from shortlist.pipeline.exact.search import ExactSearch
+from shortlist.pipeline.exact.unit_rows import UnitRows
 
 EXAMPLES = int(os.environ.get("SHORTLIST_EXAMPLES", "120"))
 KINDS = [
@@ -258,6 +261,64 @@ def test_what_a_later_state_has_in_common_is_not_rounded_again():
     check(other, np.concatenate([more, corpus]), asked, 10, None)
 
 
+def test_nothing_is_taken_over_from_rows_that_are_read_otherwise():
+    corpus = collection(5_000) * np.geomspace(0.1, 10, 5_000, dtype=np.float32)[:, None]
+    corpus[7] = 0
+    asked = collection(4, seed=2)
+    before = ExactSearch(corpus, integers=True, zeros=True)
+    before.search(asked, 3)
+    unit = ExactSearch(UnitRows([corpus]), integers=True, like=before)
+    fresh = ExactSearch(UnitRows([corpus]), integers=True)
+    np.testing.assert_array_equal(unit.search(asked, 3)[1], fresh.search(asked, 3)[1])
+    with pytest.raises(DataError, match="row 7 is all zeros"):
+        ExactSearch(corpus, integers=True, like=before).search(asked, 3)
+
+
+def test_a_mapped_file_is_known_again(tmp_path):
+    np.save(tmp_path / "corpus.npy", collection())
+    mapped = np.load(tmp_path / "corpus.npy", mmap_mode="r")
+    before = ExactSearch(mapped, integers=True)
+    before.search(collection(1, seed=2), 3)
+    assert ExactSearch(mapped, like=before).is_rounded
+
+
+def test_a_unit_row_does_not_depend_on_the_rows_beside_it():
+    row = (np.random.default_rng(2).normal(size=(1, 384)) * 3).astype(np.float32)
+    corpus = np.repeat(row, 400, axis=0)
+    corpus[250] = 0
+    for integers in (True, False):
+        _, rows = ExactSearch(UnitRows([corpus]), integers=integers).search(-row, 3)
+        np.testing.assert_array_equal(rows, [[250, 0, 1]])
+
+
+def test_lost_calls_do_not_give_the_int8_copy_up_for_good(monkeypatch):
+    monkeypatch.setattr(search, "WORTH_ROUNDING", 8)
+    corpus, asked = collection(), collection(80, seed=2)
+    engine = ExactSearch(corpus, zeros=True)
+    for _ in range(3):
+        check(engine, corpus, np.zeros((80, 64), np.float32), 3, None)
+        engine.search(asked, 3)
+    assert engine.is_rounded
+
+
+def test_in_a_child_process():
+    """Threads do not live on in a fork; servers load first and fork then."""
+    code = (
+        "import os, signal\n"
+        "import numpy as np\n"
+        "from shortlist import ExactSearch\n"
+        "rows = np.random.default_rng(0).normal(size=(50_000, 64)).astype('f4')\n"
+        "search = ExactSearch(rows, integers=True)\n"
+        "search.search(rows[:200], 3)\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    signal.alarm(30)\n"
+        "    os._exit(int(search.search(rows[:200], 3)[1][7, 0] != 7))\n"
+        "assert os.waitpid(child, 0)[1] == 0"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=100)
+
+
 def test_from_several_threads():
     from concurrent.futures import ThreadPoolExecutor
 
@@ -296,11 +357,32 @@ def test_scores_beyond_float32_are_refused():
         ExactSearch(collection() * np.float32(1e25)).search(collection(1) * np.float32(1e15), 1)
 
 
+@pytest.mark.parametrize("half", [True, False])
+def test_so_they_are_on_a_device(half):
+    rows = HostRows(Rows([collection() * np.float32(1e17)]))
+    with pytest.raises(DataError, match="too large for float32"):
+        DeviceSearch(rows, "cpu", half=half).search(collection(1) * np.float32(1e20), 1, None, 9)
+
+
+@pytest.mark.parametrize("option", ["chunk_rows", "query_block"])
+def test_numbers_below_one_are_refused(option):
+    with pytest.raises(UsageError, match="must be at least 1"):
+        ExactSearch(collection(5, 3), **{option: 0})
+
+
+def test_more_queries_in_a_block_than_16_bits_number():
+    corpus, asked = collection(300, 4), collection(70_000, 4, seed=2)
+    _, rows = ExactSearch(corpus, query_block=10**6).search(asked, 1)
+    np.testing.assert_array_equal(rows[::700], brute_force(asked[::700], corpus, 1)[1])
+
+
 @pytest.mark.parametrize(
     ("corpus", "message"),
     [
         (np.zeros(3, np.float32), r"expected numbers \[n, dim\], got float32 \(3,\)"),
         (np.array([["a"]]), "expected numbers"),
+        (np.ones((2, 2), complex), "expected numbers"),
+        (np.ones((2, 0), np.float32), "expected numbers"),
         ([collection(2, 3), collection(2, 4)], "embeddings of 3 and 4 dimensions"),
     ],
 )

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 131_072
 QUERY_BLOCK = 1_024
 SHARE_OF_FREE = 0.6  # of the device's memory, for the rows; the rest is for products
+PAIRS_AT_ONCE = 262_144  # blocks that are looked into together
+LARGEST_RESULT = 16_777_216  # places of results in one block of queries
 MOST_LEFT = 16_777_216  # rows left before they are settled: 320 MB
 HALF_ROUNDOFF = 2.0**-11
 # The sum of d products in a tensor core is in float32, but cut off and not rounded, in parts: eight
@@ -199,8 +201,9 @@ class DeviceSearch:
         if not wanted:
             return scores, numbers
         with torch.inference_mode(), _full_sums:
-            for start in range(0, count, self._query_block):
-                block = slice(start, start + self._query_block)
+            longest = max(1, min(self._query_block, LARGEST_RESULT // wanted))
+            for start in range(0, count, longest):
+                block = slice(start, start + longest)
                 best = self._best(queries[block], wanted, mask, allowed)
                 scores[block, :wanted], numbers[block, :wanted] = best.scores, best.numbers
         return scores, numbers
@@ -236,7 +239,7 @@ class DeviceSearch:
         unit = torch.from_numpy((wide / norms[:, None]).astype(np.float32)).to(self._device)
         rounded = unit.to(self._dtype)
         left = _norms(unit - rounded.float()) + 8 * UNIT_ROUNDOFF
-        above = torch.from_numpy((norms * (1 + 1e-6)).astype(np.float32)).to(self._device)
+        above = torch.from_numpy((norms * (1 + 2e-7)).astype(np.float32)).to(self._device)
         return _Queries(rounded, above, left)
 
     def _chunks(self, mask: BoolArray | None) -> Iterator[_Chunk]:
@@ -326,15 +329,18 @@ class _Call:
         self._raise(bests - bound)
         reach = (bests + bound >= self._floor[:, None]) & (bests > -torch.inf)
         of, block = torch.nonzero(reach, as_tuple=True)
-        columns = block[:, None] + torch.arange(0, width, blocks, device=block.device)
-        values = products[of[:, None], columns].float()
-        upper = values * unit[of] + bound[of, block][:, None]
-        pairs, within = torch.nonzero(
-            (upper >= self._floor[of][:, None]) & (values > -torch.inf), as_tuple=True
-        )
-        found = of[pairs], chunk.first + columns[pairs, within], upper[pairs, within]
-        self._found.append(found)
-        self.count += len(pairs)
+        within = torch.arange(0, width, blocks, device=block.device)
+        for start in range(0, len(of), PAIRS_AT_ONCE):
+            part = slice(start, start + PAIRS_AT_ONCE)
+            some, columns = of[part], block[part][:, None] + within
+            values = products[some[:, None], columns].float()
+            upper = values * unit[some] + bound[some, block[part]][:, None]
+            kept = (upper >= self._floor[some][:, None]) & (values > -torch.inf)
+            pairs, rows = torch.nonzero(kept, as_tuple=True)
+            self._found.append(
+                (some[pairs], chunk.first + columns[pairs, rows], upper[pairs, rows])
+            )
+            self.count += len(pairs)
 
     def _bound(self, size: torch.Tensor, residual: torch.Tensor, blocks: int) -> torch.Tensor:
         """For every query and block, in units of the query's norm times the scale."""

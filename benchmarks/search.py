@@ -3,6 +3,7 @@
     python benchmarks/search.py --work work/search | tee benchmarks/logs/search.log
     python benchmarks/search.py --work work/search --plot             # growth
     python benchmarks/search.py --work work/search --large 10000000   # 15 GB on disk
+    python benchmarks/search.py --work work/search --drop-in          # semantic_search
 
 Needs `pip install faiss-cpu usearch`. The embeddings are those of 100,000 real questions of the
 public collections beside the checkout, encoded once by all-MiniLM-L6-v2 and kept; a million rows
@@ -237,6 +238,36 @@ def table(measured: dict[tuple[int, int], dict[str, float]], names: list[str]) -
     return "\n".join(lines)
 
 
+def drop_in(work: Path, rounds: int) -> None:
+    """The function of the same name against that of sentence-transformers, on fresh tensors."""
+    import torch
+    from sentence_transformers import util
+
+    from shortlist import semantic_search
+
+    corpus = torch.from_numpy(np.array(rows_of(work, 200_000)))
+    queries = torch.from_numpy(queries_of(work))
+    both = (util.semantic_search, semantic_search)
+    print("| score | queries x k | sentence-transformers ms | shortlist ms | ratio |")
+    print("|---|---|---|---|---|")
+    for score in (util.dot_score, util.cos_sim):
+        for count, k in CASES[:3]:
+            times: tuple[list[float], list[float]] = ([], [])
+            for turn in range(rounds + 1):
+                for function, taken in zip(both, times, strict=True):
+                    time.sleep(PAUSE)
+                    started = time.perf_counter()
+                    function(queries[:count], corpus, top_k=k, score_function=score)
+                    if turn:
+                        taken.append(time.perf_counter() - started)
+            theirs, ours = (float(np.median(taken)) * 1e3 for taken in times)
+            print(
+                f"| {score.__name__} | {count:,} x {k} | {theirs:,.1f} | {ours:,.1f} | "
+                f"{theirs / ours:.2f} |",
+                flush=True,
+            )
+
+
 # --- memory
 
 
@@ -407,6 +438,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--plot", action="store_true")
     parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--drop-in", action="store_true")
     parser.add_argument("--large", type=int, help="ours alone, with so many generated rows")
     parser.add_argument("--alone")
     args = parser.parse_args()
@@ -414,6 +446,9 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     if args.alone:
         alone(args.work, args.rows[0], args.alone)
+        return
+    if args.drop_in:
+        drop_in(args.work, args.rounds)
         return
     if args.large:
         large(args.work, args.large)

@@ -18,7 +18,6 @@ from shortlist.pipeline.exact.bounds import Bounds, float_bounds, integer_bounds
 from shortlist.pipeline.exact.queries import LARGEST, Queries
 from shortlist.pipeline.exact.rounding import ROUNDING, UNIT_ROUNDOFF
 from shortlist.pipeline.exact.rows import sizes
-from shortlist.pipeline.exact.workers import buffer
 
 BLOCK_ROWS = 32  # of which the largest product alone is looked at first
 STRIP_ROWS = 1_024  # that are rounded with one step where the rows of a chunk differ much
@@ -190,9 +189,7 @@ class IntegerChunk(Chunk):
         width = _up_to(count, STRIP_ROWS if is_steep else BLOCK_ROWS)
         length = STRIP_ROWS if is_steep else width
         super().__init__(width, np.ones(width // length, np.float32), first + order)
-        # memory that is used again for the next chunk: see `_packed`
-        columns = buffer("columns", dim * width, np.int8).reshape(dim, width)
-        columns[:, count:] = 0
+        columns = np.zeros((dim, width), np.int8)
         tops = largest[order[::length]]
         self.steps[tops > 0] = np.maximum(tops[tops > 0] / LARGEST, np.finfo(np.float32).tiny)
         for start in range(0, count, PIECE_ROWS):
@@ -234,7 +231,7 @@ def _up_to(rows: int, multiple: int) -> int:
 
 
 def _packed(columns: NDArray[np.int8]) -> tuple[Any, NDArray[np.int8] | None]:
-    """A session that does not read `columns` any more, so that they may be overwritten.
+    """A session that does not read `columns` any more, so that they may go.
 
     The second is what it reads instead, if anything.
 

@@ -34,11 +34,11 @@ from shortlist.pipeline.exact.workers import buffer, in_threads, parts, parts_fo
 
 T = TypeVar("T")
 
-QUERY_BLOCK = 256
+QUERY_BLOCK = 160
 SHORTEST_BLOCK = 32
 LONGEST_BLOCK = 65_535  # whose numbers fit 16 bits: see `survivors`
 LARGEST_RESULT = 4_194_304  # places of results in one block of queries
-PRODUCTS = 4_194_304  # that one thread has at once: 16 MB
+PRODUCTS = 2_097_152  # that one thread has together of several chunks: 8 MB
 # Rounding a collection to int8 costs about as much as so many queries that come together. A query
 # alone, which waits for memory, costs as much as some; float16, which numpy widens slowly, more.
 WORTH_ROUNDING = 256

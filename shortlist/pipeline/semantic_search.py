@@ -26,6 +26,11 @@ Embeddings: TypeAlias = "torch.Tensor | NDArray[Any] | Sequence[Any]"
 ScoreFunction: TypeAlias = "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]"
 Found: TypeAlias = list[list[dict[str, int | float]]]
 
+# Rows whose lengths are not known are read twice: for few queries that is most of the work, and the
+# second time is quicker where so many of them are still in the cache.
+FEW_QUERIES = 32
+FEW_ROWS = 4_096
+
 
 def normalize_embeddings(embeddings: torch.Tensor) -> torch.Tensor:
     """Embeddings of length 1; those of zeros stay. A tensor `[dim]` or `[n, dim]`."""
@@ -96,13 +101,12 @@ def semantic_search(
     if not len(corpus):
         return [[] for _ in range(len(queries))]
     if known and isinstance(queries, np.ndarray) and isinstance(corpus, np.ndarray):
+        chunk_rows = FEW_ROWS if len(queries) <= FEW_QUERIES else None
         if known == "cosine":
-            search, queries = (
-                ExactSearch(UnitRows([corpus])),
-                normalised(queries.astype(np.float32, copy=False), "queries"),
-            )
+            search = ExactSearch(UnitRows([corpus]), chunk_rows=chunk_rows)
+            queries = normalised(queries.astype(np.float32, copy=False), "queries")
         else:
-            search = ExactSearch(corpus, zeros=True)
+            search = ExactSearch(corpus, zeros=True, chunk_rows=chunk_rows)
         scores, rows = search.search(queries, min(top_k, len(corpus)))
     else:
         scores, rows = _on_tensors(

@@ -24,7 +24,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -283,24 +284,31 @@ def alone(work: Path, count: int, name: str) -> None:
     corpus, queries = rows_of(work, count), queries_of(work)
     small = np.array(corpus[:64])
     ENGINES[name](small)(queries[:1], 1)  # libraries are loaded and threads started
-    before = resident()
-    peaks = np.zeros(2)
-    done = threading.Event()
+    with watched() as peaks:
+        started = time.perf_counter()
+        run = ENGINES[name](corpus)
+        opening = time.perf_counter() - started
+        for queries_asked, k in MEMORY_CASES:
+            run(queries[:queries_asked], k)
+    print(json.dumps([*peaks.tolist(), opening]))
+
+
+@contextmanager
+def watched() -> Iterator[np.ndarray]:
+    """MB: the peaks of `resident` above what it was, when it is left."""
+    before, peaks, done = resident(), np.zeros(2), threading.Event()
 
     def watch() -> None:
         while not done.wait(0.002):
-            np.maximum(peaks, resident(), out=peaks)
+            np.maximum(peaks, resident() - before, out=peaks)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    started = time.perf_counter()
-    run = ENGINES[name](corpus)
-    opening = time.perf_counter() - started
-    for queries_asked, k in MEMORY_CASES:
-        run(queries[:queries_asked], k)
-    done.set()
-    watcher.join()
-    print(json.dumps([*(peaks - before).tolist(), opening]))
+    try:
+        yield peaks
+    finally:
+        done.set()
+        watcher.join()
 
 
 def resident() -> np.ndarray:
@@ -333,27 +341,18 @@ def large(work: Path, count: int) -> None:
     if not file.exists():
         generate(real_rows(work)[:REAL], file, count)
     corpus, queries = np.load(file, mmap_mode="r"), queries_of(work)
-    before, peaks, done = resident(), np.zeros(2), threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.01):
-            np.maximum(peaks, resident(), out=peaks)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    started = time.perf_counter()
-    run = ours(corpus)
-    print(f"{count:,} rows: int8 copy made in {time.perf_counter() - started:.0f} s")
-    for asked, k in [*CASES[:3], (100, 100)]:
-        times = []
-        for _ in range(3):
-            started = time.perf_counter()
-            run(queries[:asked], k)
-            times.append(time.perf_counter() - started)
-        print(f"{asked:,} x {k}: {np.median(times) * 1e3:,.0f} ms")
-    done.set()
-    watcher.join()
-    anonymous, mapped = peaks - before
+    with watched() as peaks:
+        started = time.perf_counter()
+        run = ours(corpus)
+        print(f"{count:,} rows: int8 copy made in {time.perf_counter() - started:.0f} s")
+        for asked, k in [*CASES[:3], (100, 100)]:
+            times = []
+            for _ in range(3):
+                started = time.perf_counter()
+                run(queries[:asked], k)
+                times.append(time.perf_counter() - started)
+            print(f"{asked:,} x {k}: {np.median(times) * 1e3:,.0f} ms")
+    anonymous, mapped = peaks
     print(f"anonymous {anonymous:,.0f} MB, mapped files {mapped:,.0f} MB")
     found = run(queries[:20], 100)
     print(

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from shortlist.cli.options import IndexArgument, Where
+from shortlist.cli.options import AsJson, IndexArgument, Where
 from shortlist.cli.show import note, print_json
 from shortlist.data.atomic import written
 from shortlist.data.ledger import counted
@@ -39,7 +39,7 @@ def duplicates(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write JSON lines with ids and scores.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find passages that say nearly the same: the most similar pairs of an index.
 

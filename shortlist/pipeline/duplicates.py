@@ -49,13 +49,11 @@ def similar_pairs(
         raise UsageError("give a threshold or a count of pairs")
     if threshold is not None and not -1 <= threshold <= 1:
         raise UsageError(f"a cosine is between -1 and 1, got a threshold of {threshold}")
-    if count is not None and count < 1:
-        raise UsageError(f"the number of pairs must be at least 1 (got {count})")
     among = index.among(where)
     search = ExactSearch(UnitRows(index.embeddings))
     if threshold is not None:
         return _named(index, pairs_above(search, threshold, mask=among.mask, on_rows=on_rows))
-    best = best_pairs(search, count or 1, mask=among.mask, on_rows=on_rows)
+    best = best_pairs(search, count or 0, mask=among.mask, on_rows=on_rows)
     return _named(index, [best])
 
 

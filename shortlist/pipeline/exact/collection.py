@@ -19,7 +19,6 @@ from shortlist.pipeline.exact.workers import in_threads
 
 CHUNK_ROWS = 16_384  # of a large collection: products with a block of queries stay in the cache
 SMALLEST_CHUNK = 2_048
-CHUNKS_A_CORE = 1
 
 Looked = tuple[Chunk, NDArray[Any] | None]
 """A chunk, and what hides those of its rows that may not be found."""
@@ -142,6 +141,6 @@ class Collection:
 def _chunk_rows(rows: int) -> int:
     """Long chunks for a large collection; of a small one each core has some to do."""
     size = CHUNK_ROWS
-    while size > SMALLEST_CHUNK and size * CHUNKS_A_CORE * cores() > rows:
+    while size > SMALLEST_CHUNK and size * cores() > rows:
         size //= 2
     return size

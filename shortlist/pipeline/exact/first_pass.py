@@ -147,7 +147,7 @@ class FloatChunk(Chunk):
         *,
         zeros: bool = True,
     ) -> None:
-        super().__init__(_up_to(len(numbers), BLOCK_ROWS), np.ones(1, np.float32), numbers)
+        super().__init__(up_to(len(numbers), BLOCK_ROWS), np.ones(1, np.float32), numbers)
         self._read = read
         self._zeros = zeros
         self.is_known = size is not None
@@ -186,7 +186,7 @@ class IntegerChunk(Chunk):
         largest = np.maximum(rows.max(axis=1), -rows.min(axis=1))
         order = np.argsort(-largest, kind="stable")
         is_steep = count > STRIP_ROWS and largest[order[0]] > STEEP * largest.mean()
-        width = _up_to(count, STRIP_ROWS if is_steep else BLOCK_ROWS)
+        width = up_to(count, STRIP_ROWS if is_steep else BLOCK_ROWS)
         length = STRIP_ROWS if is_steep else width
         super().__init__(width, np.ones(width // length, np.float32), first + order)
         columns = np.zeros((dim, width), np.int8)
@@ -226,7 +226,8 @@ def largest_of_blocks(values: NDArray[Any], block_rows: int) -> NDArray[Any]:
     return largest
 
 
-def _up_to(rows: int, multiple: int) -> int:
+def up_to(rows: int, multiple: int) -> int:
+    """The next multiple, or that number of rows itself."""
     return -(-rows // multiple) * multiple
 
 

@@ -26,12 +26,11 @@ from shortlist.pipeline.arrays import (
 )
 from shortlist.pipeline.exact import memory
 from shortlist.pipeline.exact.bounds import check_scores
-from shortlist.pipeline.exact.first_pass import BLOCK_ROWS
-from shortlist.pipeline.exact.ranking import Ranking, true_scores
+from shortlist.pipeline.exact.first_pass import BLOCK_ROWS, up_to
+from shortlist.pipeline.exact.ranking import Ranking, scores_of
 from shortlist.pipeline.exact.rounding import LEAST, SMALLEST, UNIT_ROUNDOFF
 from shortlist.pipeline.exact.rows import Rows
-from shortlist.pipeline.exact.survivors import BLOCKS_A_RESULT, LOWEST
-from shortlist.pipeline.exact.workers import in_threads, parts_for_cores
+from shortlist.pipeline.exact.survivors import LOWEST, block_rows_for
 
 if TYPE_CHECKING:
     import torch
@@ -85,14 +84,7 @@ class HostRows:
 
     def scores(self, queries: FloatArray, of: Int64Array, numbers: Int64Array) -> FloatArray:
         """See `Source`."""
-        scores = np.empty(len(numbers), np.float32)
-        wide = queries.astype(np.float64)
-
-        def score(part: slice) -> None:
-            scores[part] = true_scores(wide, self._rows, of[part], numbers[part])
-
-        in_threads(score, parts_for_cores(len(numbers)))
-        return scores
+        return scores_of(queries.astype(np.float64), self._rows, of, numbers)
 
 
 class DeviceRows:
@@ -229,7 +221,7 @@ class DeviceSearch:
     def _settle(self, call: _Call, queries: FloatArray, ranking: Ranking) -> None:
         of, numbers = call.taken()
         ranking.merge(of, numbers, self._source.scores(queries, of, numbers))
-        call.raise_to(ranking.scores[:, -1])
+        call.raise_to(ranking.kth_best)
 
     def _queries(self, queries: FloatArray) -> _Queries:
         import torch
@@ -244,7 +236,6 @@ class DeviceSearch:
 
     def _chunks(self, mask: BoolArray | None) -> Iterator[_Chunk]:
         """Every chunk that has rows that may be found, kept on the device as far as they fit."""
-        dim = self._source.dim or 1
         for start in range(0, len(self._source), self._chunk_rows):
             stop = min(start + self._chunk_rows, len(self._source))
             if mask is not None and not mask[start:stop].any():
@@ -254,14 +245,13 @@ class DeviceSearch:
                 if chunk is None:
                     chunk = self._made(start, stop)
                     size = chunk.rows.element_size() * chunk.rows.numel()
-                    if size * (len(self._kept) + 1) <= self._room(dim):
+                    if size * (len(self._kept) + 1) <= self._room():
                         self._kept[start] = chunk
             yield chunk
 
-    def _room(self, dim: int) -> int:
+    def _room(self) -> int:
         if self._budget is None:
-            kept = len(self._kept) * self._chunk_rows * dim * (2 if self._half else 4)
-            self._budget = kept + int(SHARE_OF_FREE * _free(self._device))
+            self._budget = int(SHARE_OF_FREE * _free(self._device))
         return self._budget
 
     def _made(self, start: int, stop: int) -> _Chunk:
@@ -278,8 +268,7 @@ class DeviceSearch:
         rows = rows / scale
         rounded = rows.to(self._dtype)
         left = _norms(rows - rounded.float()) + 8 * UNIT_ROUNDOFF * norms / scale
-        width = -(-len(rows) // BLOCK_ROWS) * BLOCK_ROWS
-        beyond = width - len(rows)
+        beyond = up_to(len(rows), BLOCK_ROWS) - len(rows)
         pad = torch.nn.functional.pad
         return _Chunk(
             first=start,
@@ -302,9 +291,7 @@ class _Call:
         count, dim = queries.rows.shape
         device = queries.rows.device
         self._top_k = top_k
-        self._block_rows = BLOCK_ROWS
-        while self._block_rows > 1 and rows < BLOCKS_A_RESULT * self._block_rows * top_k:
-            self._block_rows //= 2
+        self._block_rows = block_rows_for(top_k, rows)
         self._floor = torch.full((count,), float(LOWEST), device=device)
         self._best = torch.full((count, top_k), -torch.inf, device=device)
         self._found: list[tuple[Any, Any, Any]] = []

@@ -58,10 +58,7 @@ def pairs_above(
     if not abs(threshold) <= LARGEST_SCORE:
         raise UsageError(f"the threshold must be a number, got {threshold}")
     for numbers in _blocks_of_rows(search, mask):
-        for of, second, scores in search.reaching(
-            search.rows.take(numbers), threshold, numbers, mask
-        ):
-            yield Pairs(numbers[of], second, scores)
+        yield from _reaching(search, numbers, threshold, mask)
         if on_rows:
             on_rows(len(numbers))
 
@@ -91,9 +88,9 @@ def best_pairs(
     floor = _reached_by(search, count, mask)
     for numbers in _blocks_of_rows(search, mask):
         waiting = [best]
-        for of, second, scores in search.reaching(search.rows.take(numbers), floor, numbers, mask):
-            waiting.append(Pairs(numbers[of], second, scores))
-            if sum(len(pairs.first) for pairs in waiting) > 2 * count + SAMPLE:
+        for pairs in _reaching(search, numbers, floor, mask):
+            waiting.append(pairs)
+            if sum(len(part.first) for part in waiting) > 2 * count + SAMPLE:
                 waiting = [_best_of(waiting, count)]
         best = _best_of(waiting, count)
         if len(best.scores) == count:
@@ -101,6 +98,15 @@ def best_pairs(
         if on_rows:
             on_rows(len(numbers))
     return best
+
+
+def _reaching(
+    search: ExactSearch, numbers: Int64Array, floor: float, mask: BoolArray | None
+) -> Iterator[Pairs]:
+    """Pairs of these rows with later ones whose score reaches a floor."""
+    rows = search.rows.take(numbers)
+    for of, second, scores in search.reaching(rows, floor, numbers, mask):
+        yield Pairs(numbers[of], second, scores)
 
 
 def _best_of(parts: list[Pairs], count: int) -> Pairs:

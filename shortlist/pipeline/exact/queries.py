@@ -46,10 +46,9 @@ class IntegerQueries:
 
 @dataclass(frozen=True)
 class Queries:
-    """Some queries, float32 `[q, dim]`; `largest` is None for what this CPU multiplies rightly."""
+    """Some queries, float32 `[q, dim]`."""
 
     values: FloatArray
-    largest: int | None = None
 
     @cached_property
     def wide(self) -> NDArray[np.float64]:
@@ -64,7 +63,7 @@ class Queries:
     @cached_property
     def integers(self) -> IntegerQueries:
         """The queries rounded, each with its own step."""
-        largest = self.largest or integer_range()
+        largest = integer_range()
         steps = (np.abs(self.values).max(axis=1, initial=0) / largest).astype(np.float32)
         steps = np.where(steps > 0, steps, np.float32(1)).astype(np.float32)
         wide = self.wide

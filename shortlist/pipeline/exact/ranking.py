@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from shortlist.pipeline.arrays import FloatArray, Int64Array
 from shortlist.pipeline.exact.rows import Rows
-from shortlist.pipeline.exact.workers import buffer
+from shortlist.pipeline.exact.workers import buffer, in_threads, parts_for_cores
 
 _AT_ONCE = 65_536  # values: what stays in the cache
 _WIDEST = 16_384  # columns of a table that a query with many rows makes wide for all
@@ -31,6 +31,19 @@ def true_scores(
         rows.take(numbers[part], taken)
         products *= taken
         scores[part] = products.sum(axis=1)
+    return scores
+
+
+def scores_of(
+    queries: NDArray[np.float64], rows: Rows, query_numbers: Int64Array, numbers: Int64Array
+) -> FloatArray:
+    """`true_scores` on every core."""
+    scores = np.empty(len(numbers), np.float32)
+
+    def score(part: slice) -> None:
+        scores[part] = true_scores(queries, rows, query_numbers[part], numbers[part])
+
+    in_threads(score, parts_for_cores(len(numbers)))
     return scores
 
 
@@ -68,6 +81,13 @@ class Ranking:
         """float32 `[queries, top_k]`, falling; -inf where there is none."""
         scores = _unfalling(self._keys >> np.uint64(32))
         scores[self._keys == _NOTHING] = -np.inf
+        return scores
+
+    @property
+    def kth_best(self) -> FloatArray:
+        """The last column of `scores`."""
+        scores = _unfalling(self._keys[:, -1] >> np.uint64(32))
+        scores[self._keys[:, -1] == _NOTHING] = -np.inf
         return scores
 
     @property

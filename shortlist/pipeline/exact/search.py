@@ -27,10 +27,10 @@ from shortlist.pipeline.arrays import (
 from shortlist.pipeline.exact.bounds import check_scores
 from shortlist.pipeline.exact.collection import Collection, Looked
 from shortlist.pipeline.exact.queries import Queries
-from shortlist.pipeline.exact.ranking import Ranking, near_best, true_scores
+from shortlist.pipeline.exact.ranking import Ranking, near_best, scores_of, true_scores
 from shortlist.pipeline.exact.rows import Rows
 from shortlist.pipeline.exact.survivors import Products, Survivors
-from shortlist.pipeline.exact.workers import buffer, in_threads, parts, parts_for_cores
+from shortlist.pipeline.exact.workers import buffer, in_threads, parts
 
 T = TypeVar("T")
 
@@ -142,10 +142,10 @@ class ExactSearch:
             raise UsageError(f"top_k must be at least 1 (got {top_k})")
         queries = self._checked(queries)
         mask, allowed = _checked_mask(mask, len(self.rows))
-        scores = np.full((len(queries), top_k), -np.inf, np.float32)
-        numbers = np.full((len(queries), top_k), -1, np.int64)
         if self._on_device is not None:
             return self._on_device.search(queries, top_k, mask, allowed)
+        scores = np.full((len(queries), top_k), -np.inf, np.float32)
+        numbers = np.full((len(queries), top_k), -1, np.int64)
         wanted = min(top_k, allowed)
         if wanted and len(queries):
             call = _Call(self, mask, allowed, len(queries))
@@ -217,11 +217,11 @@ class _Call:
         self._mask = mask
         self._allowed = allowed
         share = allowed / len(search)
-        self._in_integers = share >= COPIED_SHARE_INTEGER and search._pays_rounding(queries)
-        if self._in_integers:
+        pays = share >= COPIED_SHARE_INTEGER and search._pays_rounding(queries)
+        if pays:
             self._collection.round()
-        self._copies = share < COPIED_SHARE and not self._in_integers
-        self._rounded = self._collection.rounded(mask) if self._in_integers else {}
+        self._copies = share < COPIED_SHARE and not pays
+        self._rounded = self._collection.rounded(mask) if pays else {}
 
     @property
     def in_integers(self) -> bool:
@@ -260,7 +260,8 @@ class _Call:
     ) -> Iterator[tuple[Int64Array, Int64Array, FloatArray]]:
         """See `ExactSearch.reaching`."""
         block = Queries(queries)
-        _ = block.integers, block.norms, block.wide
+        if self._rounded:
+            _ = block.integers, block.norms, block.wide  # here and not in every thread
         count, least = len(queries), int(after.min())
         floors = np.full(count, floor, np.float32)
         found: list[tuple[Int64Array, Int64Array, FloatArray]] = []
@@ -326,20 +327,9 @@ class _Call:
         first = upper >= near_best(of, upper, len(queries.values), left.top_k)[of]
         for these in (first, ~first):
             reach = np.flatnonzero(these & (upper >= left.floor[of]))
-            self._merge(queries, of[reach], numbers[reach], ranking)
-            np.maximum(left.floor, ranking.scores[:, -1], out=left.floor)
-
-    def _merge(
-        self, queries: Queries, of: Int64Array, numbers: Int64Array, ranking: Ranking
-    ) -> None:
-        scores = np.empty(len(numbers), np.float32)
-        wide, rows = queries.wide, self._search.rows
-
-        def score(part: slice) -> None:
-            scores[part] = true_scores(wide, rows, of[part], numbers[part])
-
-        in_threads(score, parts_for_cores(len(numbers)))
-        ranking.merge(of, numbers, scores)
+            some, rows = of[reach], numbers[reach]
+            ranking.merge(some, rows, scores_of(queries.wide, self._search.rows, some, rows))
+            np.maximum(left.floor, ranking.kth_best, out=left.floor)
 
 
 def _look_at(group: Sequence[Looked], queries: Queries, left: Survivors) -> None:

@@ -36,6 +36,14 @@ MANY = 1 / 64  # of the products: where more reach the floor, it is worth raisin
 ENOUGH = 1 / 4  # times k: where so many rows are found for each query, they are worth a new floor
 
 
+def block_rows_for(top_k: int, rows: int) -> int:
+    """Rows of a block: fewer where there would be too few blocks for the floor."""
+    block_rows = BLOCK_ROWS
+    while block_rows > 1 and rows < BLOCKS_A_RESULT * block_rows * top_k:
+        block_rows //= 2
+    return block_rows
+
+
 class Survivors:
     """The rows of some queries that may be among their best k. Several threads may add to it.
 
@@ -52,9 +60,7 @@ class Survivors:
         self.top_k = top_k
         self.floor = np.full(queries, LOWEST) if floor is None else floor
         self.count = 0
-        self._block_rows = BLOCK_ROWS
-        while self._block_rows > 1 and rows < BLOCKS_A_RESULT * self._block_rows * top_k:
-            self._block_rows //= 2
+        self._block_rows = block_rows_for(top_k, rows)
         self._best = np.full((queries, top_k), -np.inf, np.float32)
         self._found: list[Found] = []
         self._lock = Lock()

@@ -11,6 +11,7 @@
     ├── ModelError                 a model that is missing, damaged or of an unsupported kind
     │   └── ExportError            a model that could not be exported to ONNX or kept in the cache
     │       └── PrecisionError     a model that loses too much in the precision asked for
+    ├── ServerError                a search server that cannot be reached, or that refused
     └── MissingExtraError          an optional dependency that is not installed
 
 A message says what was given, what was expected, and what to do. `exit_code` is what the command
@@ -72,6 +73,12 @@ class PrecisionError(ExportError):
     """A model that would lose more in a precision than is allowed; another one works."""
 
     exit_code = 2
+
+
+class ServerError(ShortlistError):
+    """A search server cannot be reached, or answered with an error."""
+
+    exit_code = 1
 
 
 class MissingExtraError(ShortlistError, ImportError):

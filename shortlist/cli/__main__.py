@@ -32,6 +32,7 @@ from shortlist.cli import (
     search,
     sync,
     train,
+    tune,
     verify,
 )
 from shortlist.errors import ShortlistError
@@ -64,6 +65,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("choose")(choose.choose)
 app.command("info")(info.info)
+app.command("tune")(tune.tune)
 app.command("check")(check.check)
 app.command("sample")(sample.sample)
 app.add_typer(train.app, name="train")

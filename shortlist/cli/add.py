@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from shortlist.cli.engines import bring_engines_up_to_date
 from shortlist.cli.options import (
     Device,
     IdField,
@@ -79,3 +80,4 @@ def _add(
         f"{index}: {counted(done.added, 'passages')} added, {done.replaced:,} replaced, "
         f"{done.unchanged:,} there already; {counted(done.encoded, 'texts')} encoded"
     )
+    bring_engines_up_to_date(index, encoder)

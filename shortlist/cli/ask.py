@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 
+from shortlist.cli.engines import note_engine
 from shortlist.cli.options import (
     Adaptive,
     AsJson,
@@ -14,13 +15,16 @@ from shortlist.cli.options import (
     CrossEncoderName,
     DepthOrNone,
     Device,
+    EngineName,
     IndexArgument,
     NoRerank,
+    TargetRecall,
     TopK,
     Where,
 )
 from shortlist.cli.show import note, print_hits, print_json
-from shortlist.pipeline.pipeline import DEFAULT_TOP_K, RetrieveRerankPipeline
+from shortlist.pipeline.pipeline import DEFAULT_TOP_K, EXACT, RetrieveRerankPipeline
+from shortlist.pipeline.schedule import DEFAULT_DEPTH
 
 
 def ask(
@@ -33,6 +37,8 @@ def ask(
     no_rerank: NoRerank = False,
     as_json: AsJson = False,
     cross_encoder: CrossEncoderName = None,
+    engine: EngineName = EXACT,
+    target_recall: TargetRecall = None,
     device: Device = "auto",
 ) -> None:
     """Ask questions one after another; an empty line ends it.
@@ -42,8 +48,14 @@ def ask(
     Example: shortlist ask notes.idx
     """
     pipeline = RetrieveRerankPipeline.open(
-        index, cross_encoder="none" if no_rerank else cross_encoder, device=device, progress=None
+        index,
+        cross_encoder="none" if no_rerank else cross_encoder,
+        device=device,
+        engine=engine,
+        target_recall=target_recall,
+        progress=None,
     )
+    note_engine(engine, pipeline.measured(depth or DEFAULT_DEPTH))
     converse(
         pipeline,
         top_k=top_k,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from shortlist.cli.evaluated import Evaluated, with_statistics
+from shortlist.cli.evaluated import Engine, Evaluated, with_statistics
 from shortlist.cli.evaluated_files import check_ids, check_outputs, write_evaluated
 from shortlist.cli.evaluated_tables import as_markdown, print_evaluated
 from shortlist.cli.judgements import (
@@ -22,9 +22,11 @@ from shortlist.cli.options import (
     CrossEncoderName,
     Depth,
     Device,
+    EngineName,
     IndexArgument,
     NoRerank,
     PrecisionName,
+    TargetRecall,
 )
 from shortlist.cli.show import note, print_json
 from shortlist.errors import UsageError
@@ -32,8 +34,8 @@ from shortlist.evaluation.changed import changed_queries
 from shortlist.evaluation.evaluate import evaluate as evaluate_pipeline
 from shortlist.evaluation.metrics import DEFAULT_MEASURES, Measure, parse_measures
 from shortlist.evaluation.one_pass import evaluate_with_curve
-from shortlist.pipeline.pipeline import RetrieveRerankPipeline
-from shortlist.pipeline.schedule import DEFAULT_DEPTH
+from shortlist.pipeline.pipeline import EXACT, RetrieveRerankPipeline
+from shortlist.pipeline.schedule import DEEPEST, DEFAULT_DEPTH
 from shortlist.records import Qrels
 
 
@@ -76,6 +78,8 @@ def evaluate(
     as_json: AsJson = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print tables in Markdown.")] = False,
     cross_encoder: CrossEncoderName = None,
+    engine: EngineName = EXACT,
+    target_recall: TargetRecall = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
 ) -> None:
@@ -110,6 +114,8 @@ def evaluate(
         cross_encoder="none" if no_rerank else cross_encoder,
         device=device,
         precision=precision,
+        engine=engine,
+        target_recall=target_recall,
         progress=None,
     )
     if changed is not None and not pipeline.has_reranker:
@@ -168,4 +174,6 @@ def _evaluated(
     )
     result, found_curve = made if isinstance(made, tuple) else (made, None)
     moved = None if changed is None else changed_queries(result, queries, qrels, changed)
-    return with_statistics(result, found_curve, moved)
+    reached = pipeline.measured(DEEPEST)
+    engine = Engine(pipeline.engine, reached) if reached else None
+    return with_statistics(result, found_curve, moved, engine)

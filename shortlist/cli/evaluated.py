@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from shortlist.evaluation.changed import Changed
 from shortlist.evaluation.compare import Comparison, compare_all, mean_interval
 from shortlist.evaluation.depth import DepthCurve
 from shortlist.evaluation.evaluate import Evaluation
+
+if TYPE_CHECKING:
+    from shortlist.pipeline.engines.approximate import Measured
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An approximate engine, and what it reaches."""
+
+    name: str
+    measured: Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +32,7 @@ class Evaluated:
     comparisons: Mapping[str, Comparison]  # measure -> from retrieval to reranked; {} without
     curve: DepthCurve | None = None
     changed: Changed | None = None
+    engine: Engine | None = None  # None: the exact search
 
     @property
     def passages(self) -> dict[str, int]:
@@ -41,11 +53,15 @@ class Evaluated:
             "comparisons": {name: found.as_json() for name, found in self.comparisons.items()},
             "curve": self.curve and self.curve.as_json(),
             "changed": self.changed and self.changed.as_json(),
+            "engine": self.engine and asdict(self.engine),
         }
 
 
 def with_statistics(
-    result: Evaluation, curve: DepthCurve | None = None, changed: Changed | None = None
+    result: Evaluation,
+    curve: DepthCurve | None = None,
+    changed: Changed | None = None,
+    engine: Engine | None = None,
 ) -> Evaluated:
     """Work out the intervals of the means, and compare the stages by every measure."""
     comparisons = {}
@@ -64,4 +80,5 @@ def with_statistics(
         comparisons=comparisons,
         curve=curve,
         changed=changed,
+        engine=engine,
     )

@@ -14,6 +14,7 @@ from shortlist.cli.comparisons import (
     p_cell,
     relative_cell,
 )
+from shortlist.cli.engines import reached
 from shortlist.cli.evaluated import Evaluated, with_statistics
 from shortlist.cli.markdown import markdown_table
 from shortlist.cli.show import stdout, table
@@ -67,6 +68,8 @@ def _blocks(found: Evaluated) -> Iterator[_Table | str]:
     if found.result.latency is not None:
         yield _times(found.result.latency)
     yield _sizes(found.result)
+    if found.engine is not None:
+        yield f"engine {found.engine.name}: {reached(found.engine.measured)}"
     if found.curve is not None:
         yield _depths(found.curve)
         yield _knee(found.curve)

@@ -7,16 +7,19 @@ from typing import Annotated
 
 import typer
 
+from shortlist.cli.engines import note_engine
 from shortlist.cli.options import (
     BiEncoderName,
     CrossEncoderName,
     CutRecords,
     Device,
+    EngineName,
     IdField,
     Overlap,
     PassageTokens,
     PrecisionName,
     PresetName,
+    TargetRecall,
     TextField,
     TitleField,
 )
@@ -27,7 +30,8 @@ from shortlist.models.bi_encoder import BiEncoder
 from shortlist.models.presets import DEFAULT_PRESET
 from shortlist.pipeline.index import refuse_to_replace
 from shortlist.pipeline.layout import Store
-from shortlist.pipeline.pipeline import RetrieveRerankPipeline
+from shortlist.pipeline.pipeline import EXACT, RetrieveRerankPipeline, check_engine
+from shortlist.pipeline.schedule import DEFAULT_DEPTH
 from shortlist.pipeline.stages import NO_MODEL, load_bi_encoder, precision_beside
 from shortlist.pipeline.vectors import OwnVectors, read_vectors
 from shortlist.records import Passage
@@ -67,6 +71,8 @@ def index(
         Store,
         typer.Option("--store", help="How embeddings are kept: float16 takes half the space."),
     ] = "float32",
+    engine: EngineName = EXACT,
+    target_recall: TargetRecall = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
 ) -> None:
@@ -86,6 +92,7 @@ def index(
     if ids is not None and embeddings is None:
         raise UsageError("--ids names the rows of --embeddings; give both")
     refuse_to_replace(output, overwrite)  # before the models are loaded
+    check_engine(engine, target_recall)
     vectors = read_vectors(embeddings, ids) if embeddings else None
     precision = precision_beside(vectors, precision)
     model = load_bi_encoder(preset, bi_encoder, device=device, precision=precision)
@@ -93,19 +100,29 @@ def index(
         _index_vectors(
             vectors, output, model, preset, overwrite=overwrite, store=store, device=device
         )
-        return
-    build(
-        str(source),
-        output,
-        preset=preset,
-        model=model,
-        cross_encoder=cross_encoder,
-        options=options,
-        vectors=vectors,
-        overwrite=overwrite,
-        store=store,
-        device=device,
-    )
+    else:
+        build(
+            str(source),
+            output,
+            preset=preset,
+            model=model,
+            cross_encoder=cross_encoder,
+            options=options,
+            vectors=vectors,
+            overwrite=overwrite,
+            store=store,
+            device=device,
+        )
+    if engine != EXACT:
+        found = RetrieveRerankPipeline.open(
+            output,
+            bi_encoder=model,
+            cross_encoder=NO_MODEL,
+            engine=engine,
+            target_recall=target_recall,
+            progress=None,
+        )
+        note_engine(engine, found.measured(DEFAULT_DEPTH))
 
 
 def build(

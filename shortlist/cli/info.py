@@ -7,6 +7,7 @@ from dataclasses import asdict
 from shortlist.cli.options import AsJson, IndexArgument
 from shortlist.cli.show import print_json, table
 from shortlist.data.ledger import counted
+from shortlist.pipeline.engines.derived import EngineRecord, saved_records
 from shortlist.pipeline.index import Index
 
 
@@ -20,6 +21,7 @@ def info(
     """
     opened = Index(index)
     manifest = opened.manifest
+    engines = saved_records(index)
     if as_json:
         counts = {
             "rows": manifest.rows,
@@ -27,6 +29,7 @@ def info(
             "cut_passages": manifest.cut_passages,
             "cut_tokens": manifest.cut_tokens,
             "bytes": opened.size(),
+            "engines": [asdict(record) for record in engines],
         }
         print_json(asdict(manifest) | counts)
         return
@@ -57,6 +60,12 @@ def info(
         "languages": ", ".join(
             f"{language} {n}" for language, n in manifest.source.get("languages", {}).items()
         ),
+        "engines": "; ".join(map(_engine, engines)),
         "made by": f"{manifest.created_by}, format {manifest.format}, commit {manifest.commit}",
     }
     table(str(index), ("", ""), [(name, value or "-") for name, value in rows.items()])
+
+
+def _engine(record: EngineRecord) -> str:
+    reached = ", ".join(f"recall@{m['top_k']} {m['recall']:.3f}" for m in record.measured)
+    return f"{record.engine} ({record.library}, {record.bytes / 1e6:.1f} MB; {reached})"

@@ -83,6 +83,22 @@ CutRecords = Annotated[
         help="Cut long rows of a table, too; by default only those of hf:// datasets.",
     ),
 ]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="What finds the candidates: exact, faiss, faiss-ivfpq, hnswlib, annoy, milvus, or "
+        "milvus://HOST:PORT; an approximate one is built on first use.",
+    ),
+]
+TargetRecall = Annotated[
+    float | None,
+    typer.Option(
+        "--target-recall",
+        help="The share of the exact candidates that an approximate engine is to find: 0.99.",
+        show_default=False,
+    ),
+]
 GroupBy = Annotated[
     str | None, typer.Option("--group-by", help='"document": the best passage of each document.')
 ]

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from shortlist.cli.engines import note_engine
 from shortlist.cli.options import (
     Adaptive,
     AsJson,
@@ -17,11 +18,13 @@ from shortlist.cli.options import (
     CrossEncoderName,
     DepthOrNone,
     Device,
+    EngineName,
     FoldDuplicates,
     GroupBy,
     IndexArgument,
     NoRerank,
     PrecisionName,
+    TargetRecall,
     Where,
 )
 from shortlist.cli.show import note, print_hits, print_json, refuse_same
@@ -30,7 +33,8 @@ from shortlist.data.queries import read_queries
 from shortlist.data.runs import check_run_ids, write_run
 from shortlist.errors import UsageError
 from shortlist.pipeline.batch import run_scores, search_all
-from shortlist.pipeline.pipeline import DEFAULT_TOP_K, RetrieveRerankPipeline
+from shortlist.pipeline.pipeline import DEFAULT_TOP_K, EXACT, RetrieveRerankPipeline
+from shortlist.pipeline.schedule import DEFAULT_DEPTH
 from shortlist.records import Hit
 
 RUN_TOP_K = 100  # of each query of a file
@@ -66,6 +70,8 @@ def search(
     no_rerank: NoRerank = False,
     as_json: AsJson = False,
     cross_encoder: CrossEncoderName = None,
+    engine: EngineName = EXACT,
+    target_recall: TargetRecall = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
 ) -> None:
@@ -86,6 +92,8 @@ def search(
         cross_encoder="none" if no_rerank else cross_encoder,
         device=device,
         precision=precision,
+        engine=engine,
+        target_recall=target_recall,
         progress=None,
     )
     if output is None:
@@ -103,6 +111,7 @@ def search(
             print_json([hit.as_json() for hit in hits])
         else:
             print_hits(hits)
+        note_engine(engine, pipeline.measured(depth or DEFAULT_DEPTH))
         return
     if not as_json:  # before the searching, not after it
         check_run_ids(questions, "query", output)
@@ -129,6 +138,7 @@ def search(
             scores = ((q, run_scores(hits, by_document=by_document)) for q, hits in answers)
             write_run(scores, output, run_tag)
     note(f"{len(questions):,} queries: {output}")
+    note_engine(engine, pipeline.measured(top_k or RUN_TOP_K))
 
 
 def _write_json_lines(

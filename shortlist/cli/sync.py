@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from shortlist.cli.engines import bring_engines_up_to_date
 from shortlist.cli.index import build
 from shortlist.cli.options import Device, SourceArgument
 from shortlist.cli.reading import Reading, recorded_options, report_cuts
@@ -68,3 +69,4 @@ def sync(
         f"{changes.deleted:,} deleted, {changes.unchanged:,} unchanged{kept}; "
         f"{counted(changes.encoded, 'passages')} encoded"
     )
+    bring_engines_up_to_date(index, encoder)

@@ -14,6 +14,7 @@ from shortlist.cli.show import note
 from shortlist.data.ledger import counted
 from shortlist.errors import DamagedIndexError, IndexFolderError, ModelError
 from shortlist.models.encoders import Encoder
+from shortlist.pipeline.engines.derived import check_files, read_record, saved_engines
 from shortlist.pipeline.layout import Manifest
 from shortlist.pipeline.stages import recorded_encoder
 from shortlist.pipeline.verify import LOST, Fault, faults_of, restore
@@ -36,6 +37,7 @@ def verify(index: IndexArgument, device: Device = "auto") -> None:
     faults = _faults(index, encoder)
     for fault in faults:
         note(fault.what)
+    _check_engines(index)
     if faults:
         lost = sum(fault.rows for fault in faults if fault.is_lost)
         hint = " SOURCE (texts are lost, and read again from there)" if lost else ""
@@ -47,6 +49,16 @@ def verify(index: IndexArgument, device: Device = "auto") -> None:
     if manifest.source.get(LOST):
         raise DamagedIndexError(_what_is_lost(index, [], manifest))
     note(f"{index}: {counted(manifest.rows, 'passages')}, every file is as it was committed")
+
+
+def _check_engines(index: Path) -> None:
+    """Compare what engines have left beside an index; it is made again when it is needed."""
+    for name in saved_engines(index):
+        try:
+            if record := read_record(index, name):
+                check_files(record, index)
+        except DamagedIndexError as error:
+            note(f"warning: {error}; the engine is built again when it is used next")
 
 
 def repair(

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from shortlist.errors import DataError, IndexFolderError, IndexWriteError
+from shortlist.pipeline.engines.derived import keep_engines
 from shortlist.pipeline.index import Index, empty_place, refuse_to_replace
 from shortlist.pipeline.layout import LOCK, MANIFEST, Manifest, sync_folder
 from shortlist.pipeline.lock import WriterLock
@@ -214,6 +215,7 @@ def _finish(writer: IndexWriter, path: Path, overwrite: bool) -> None:
             refuse_to_replace(path, overwrite)  # something may have come since
             if path.exists():
                 _exchange(writer.path, path)
+                keep_engines(writer.path, path)  # what fits is found by the embeddings
             else:
                 writer.path.rename(path)
             sync_folder(path.parent)

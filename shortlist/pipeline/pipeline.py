@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence, Sized
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.changes import Additions, add_passages, delete_passages
 from shortlist.pipeline.changes import compact as compact_index
 from shortlist.pipeline.distinct import Distinct, Selection
+from shortlist.pipeline.engines.derived import saved_engines
 from shortlist.pipeline.exact.search import ExactSearch
 from shortlist.pipeline.index import Among, Index
 from shortlist.pipeline.layout import Manifest, Store, checked_store
@@ -47,8 +48,12 @@ from shortlist.pipeline.vectors import OwnVectors
 from shortlist.pipeline.writing import as_passages, progress_bar, write_encoded, write_vectors
 from shortlist.records import Hit, Passage
 
+if TYPE_CHECKING:  # imported where one is used
+    from shortlist.pipeline.engines.approximate import ApproximateSearch, Measured
+
 logger = logging.getLogger(__name__)
 
+EXACT = "exact"
 DEFAULT_TOP_K = 5
 GROUP_BY = ("document",)
 _HITS_AT_ONCE = 256  # passages loaded at once where an answer needs more than the candidates
@@ -70,6 +75,8 @@ class RetrieveRerankPipeline:
         device: str = "auto",
         precision: PrecisionChoice = "auto",
         score_cache: int = 0,
+        engine: str = EXACT,
+        target_recall: float | None = None,
         progress: bool | None = False,
     ) -> None:
         self.index = index
@@ -87,8 +94,13 @@ class RetrieveRerankPipeline:
         self._lock = Lock()
         self._pace = Pace()
         self._score_cache = score_cache
+        self.engine = engine
+        self._target_recall = target_recall
         self._exact: tuple[Index, ExactSearch] | None = None
+        self._approximate: ApproximateSearch | None = None
         self._cross_encoder: Scorer | None = loaded and self._caching(loaded)
+        if engine != EXACT:
+            self._search_over(index)  # what is wrong with it is known before anything is asked
 
     @classmethod
     def build(
@@ -106,6 +118,8 @@ class RetrieveRerankPipeline:
         source: Callable[[], dict[str, Any]] | None = None,
         device: str = "auto",
         precision: PrecisionChoice = "auto",
+        engine: str = EXACT,
+        target_recall: float | None = None,
         progress: bool | None = False,
     ) -> RetrieveRerankPipeline:
         """Embed passages once and keep them in an index folder.
@@ -132,6 +146,8 @@ class RetrieveRerankPipeline:
             device: `auto`, `cpu`, `cuda`, ...; see `BiEncoder.load`.
             precision: of both stages' models, `float32` or `int8`; `auto` is int8 on a CPU for
                 models that lose next to nothing by it. The index records what it was.
+            engine: built as well, and searched with; see `open`.
+            target_recall: see `open`.
             progress: a bar on stderr for what takes longer than two seconds; None only on a
                 terminal.
 
@@ -145,6 +161,7 @@ class RetrieveRerankPipeline:
         encoder = first_stage(
             bi_encoder, preset, device=device, precision=precision_beside(embeddings, precision)
         )
+        check_engine(engine, target_recall)
         path = Path(path)
         manifest = Manifest(
             model=model_record(encoder),
@@ -170,6 +187,8 @@ class RetrieveRerankPipeline:
             manifest.cross_encoder,
             device=device,
             precision=precision,
+            engine=engine,
+            target_recall=target_recall,
             progress=progress,
         )
 
@@ -183,6 +202,8 @@ class RetrieveRerankPipeline:
         device: str = "auto",
         precision: PrecisionChoice = "auto",
         score_cache: int = 0,
+        engine: str = EXACT,
+        target_recall: float | None = None,
         check: CheckLevel = "standard",
         progress: bool | None = False,
     ) -> RetrieveRerankPipeline:
@@ -199,6 +220,11 @@ class RetrieveRerankPipeline:
                 passages were encoded in; `auto` as in `build`, queries as the passages were.
             score_cache: keep so many of the last (query, passage) scores in memory, about 250
                 bytes each; 0 for none.
+            engine: what finds the candidates: "exact", or an approximate one that is built on first
+                use and kept beside the index: "faiss", "faiss-ivfpq", "hnswlib", "annoy", "milvus",
+                or the address of a Milvus server. Scores are true ones with each.
+            target_recall: the share of the exact candidates that it is to find, 0.99 unless another
+                one was asked for before. See `measured` for what it reaches.
             check: "standard" compares manifest and passages with their checksums, "full" the
                 embeddings as well, which means reading them all.
             progress: as in `build`.
@@ -207,6 +233,9 @@ class RetrieveRerankPipeline:
             IndexFolderError: not an index, or made with another model (both are named).
             DamagedIndexError: files that are not what the manifest says.
             ModelError: a model is missing or damaged.
+            UsageError: no such engine, or no such recall.
+            MissingExtraError: the engine's library is not installed.
+            ServerError: its server does not answer.
         """
         index = Index(path, check=check)
         if not index.manifest.complete:
@@ -229,6 +258,8 @@ class RetrieveRerankPipeline:
             device=device,
             precision=precision,
             score_cache=score_cache,
+            engine=engine,
+            target_recall=target_recall,
             progress=progress,
         )
 
@@ -280,7 +311,7 @@ class RetrieveRerankPipeline:
                 progress=self._progress,
             )
         finally:
-            self.refresh()
+            self._changed()
 
     def delete(self, ids: Iterable[str] = (), *, where: str | None = None) -> int:
         """Delete passages by their ids, and those that meet an expression; how many there were.
@@ -294,7 +325,7 @@ class RetrieveRerankPipeline:
         if isinstance(ids, str):
             raise UsageError("delete takes several ids, got one text; give [id]")
         count, _ = delete_passages(self.index.path, list(ids), where, opened=self.index)
-        self.refresh()
+        self._changed()
         return count
 
     def compact(self) -> int:
@@ -304,8 +335,15 @@ class RetrieveRerankPipeline:
             IndexFolderError: another process is writing.
         """
         dropped = compact_index(self.index.path, opened=self.index)
-        self.refresh()
+        self._changed()
         return dropped
+
+    def _changed(self) -> None:
+        """Search what was changed, with engines that have it."""
+        if self.refresh() and saved_engines(self.index.path):
+            from shortlist.pipeline.engines.opening import update_engines
+
+            update_engines(self.index, self._sample_queries, progress=self._progress)
 
     def refresh(self) -> bool:
         """Search what was committed last, by whichever process; whether there was anything new.
@@ -501,8 +539,38 @@ class RetrieveRerankPipeline:
         search = self._search_over(among.index)
         return search.search(embeddings, min(top_k, among.count), mask=among.mask)
 
-    def _search_over(self, index: Index) -> ExactSearch:
+    def measured(self, top_k: int) -> Measured | None:
+        """What the engine reaches for so many candidates; None for the exact search."""
+        search = self._search_over(self.index)
+        return None if isinstance(search, ExactSearch) else search.for_depth(top_k)
+
+    def _sample_queries(self) -> FloatArray:
+        from shortlist.pipeline.engines.tuning import sample_queries
+
+        return sample_queries(self.index, self.bi_encoder)
+
+    def _search_with_engine(self, index: Index) -> ApproximateSearch:
+        from shortlist.pipeline.engines.opening import is_stale, opened_engine
+
+        with self._lock:
+            there = self._approximate
+            if there is None or there.index is not index:
+                there = there and there.over(index)
+                if there is None or is_stale(there):
+                    there = opened_engine(
+                        index,
+                        self.engine,
+                        self._sample_queries,
+                        target_recall=self._target_recall,
+                        progress=self._progress,
+                    )
+                self._approximate = there
+            return there
+
+    def _search_over(self, index: Index) -> ExactSearch | ApproximateSearch:
         """The search over a state of the index; what it has in common with the last is kept."""
+        if self.engine != EXACT:
+            return self._search_with_engine(index)
         with self._lock:
             if self._exact is None or self._exact[0] is not index:
                 before = self._exact and self._exact[1]
@@ -552,6 +620,22 @@ class RetrieveRerankPipeline:
 
     def _bar(self, what: str, total: int, unit: str) -> Any:
         return progress_bar(what, total, unit, self._progress)
+
+
+def check_engine(engine: str, target_recall: float | None = None) -> None:
+    """Refuse an engine before anything is encoded for it.
+
+    Raises:
+        UsageError: there is none of that name, or the recall is none.
+        MissingExtraError: its library is not installed.
+    """
+    if engine != EXACT:
+        from shortlist.pipeline.engines.opening import kind_named
+        from shortlist.pipeline.engines.tuning import check_target
+
+        kind_named(engine)
+        if target_recall is not None:
+            check_target(target_recall)
 
 
 def check_search(queries: Sequence[str], top_k: int, effort: Effort) -> None:

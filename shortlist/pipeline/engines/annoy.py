@@ -15,7 +15,7 @@ import numpy as np
 
 from shortlist.errors import DamagedIndexError
 from shortlist.models.onnx import cores
-from shortlist.pipeline.arrays import BoolArray, FloatArray, Int64Array
+from shortlist.pipeline.arrays import FloatArray, Int64Array
 from shortlist.pipeline.engines.protocol import SEED, Effort, Kind, Vectors, ladder
 
 FILE = "index.annoy"
@@ -42,10 +42,7 @@ class AnnoyEngine:
     def more(self, effort: Effort, factor: float) -> Effort:
         return {"search_k": round(effort["search_k"] * factor)}
 
-    def nearest(
-        self, queries: FloatArray, count: int, effort: Effort, allowed: BoolArray | None
-    ) -> Int64Array:
-        del allowed  # Annoy knows no filters
+    def nearest(self, queries: FloatArray, count: int, effort: Effort) -> Int64Array:
         labels = np.full((len(queries), count), -1, dtype=np.int64)
 
         def search(numbers: range) -> None:
@@ -113,7 +110,6 @@ ANNOY = Kind(
     library="annoy",
     settings={"trees": 50},
     extends=False,
-    filters=False,
     build=_build,
     open=_open,
 )

@@ -1,9 +1,11 @@
 """Search with an engine: it names candidates, and everything else is the same for every engine.
 
 Scores are the true ones, as those of the exact search, and so is the order. Deleted passages and
-filters are seen to here; rows that the engine does not have yet are searched exactly; and where it
-found fewer than there are, it is asked for more and then the exact search is: what is missing is at
-most that a passage below the best was not noticed.
+filters are seen to here: as many more are fetched as may not be found. (FAISS can look at a filter
+itself. Where nothing near a query met it, it found one in twenty of the nearest rows that did.)
+Rows that the engine does not have yet are searched exactly; and where it found fewer than there
+are, it is asked for more and then the exact search is. What may be missing is a passage that was
+not noticed.
 """
 
 from __future__ import annotations
@@ -25,10 +27,10 @@ from shortlist.pipeline.exact.search import ExactSearch
 from shortlist.pipeline.index import Index
 
 # Below so many rows that may be found, or such a share of them, looking at each is faster
-FEW_ROWS = 2_000
+FEW_ROWS = 1_000
 FEW_SHARE = 0.05
 GATHERED = 65_536  # rows that are copied to be searched exactly: 100 MB of 384 dimensions
-_MARGIN = 1.3  # more than the share of rows that may be found asks for
+_MARGIN = 1.3  # more are fetched than the share of rows that may be found asks for
 
 
 @dataclass(frozen=True)
@@ -183,18 +185,14 @@ class ApproximateSearch:
     ) -> tuple[Int64Array, Int64Array, Int64Array]:
         """Numbers of queries, rising, with rows that may be found; and queries with too few."""
         vectors = self.space.of_queries(queries)
-        share = here / len(self.engine)
-        allowed = self._allowed_labels(mask) if self.kind.filters and share < 1 else None
-        effort = self.effort(wanted)
-        if share < 1:
-            effort = self.engine.more(effort, _MARGIN / share)
+        labels_for_one = len(self.engine) / here
         fetched = wanted
-        if share < 1 and allowed is None:
-            fetched = min(len(self.engine), int(wanted / share * _MARGIN) + 1)
+        if labels_for_one > 1:
+            fetched = min(len(self.engine), int(wanted * labels_for_one * _MARGIN) + 1)
         asked = np.arange(len(queries))
         numbers, rows = list[Int64Array](), list[Int64Array]()
         while len(asked):
-            labels = self.engine.nearest(vectors[asked], fetched, effort, allowed)
+            labels = self.engine.nearest(vectors[asked], fetched, self.effort(fetched))
             found, valid = self._rows_of(labels, mask)
             counts = valid.sum(axis=1)
             last = 2 * fetched > FEW_SHARE * len(self.engine)
@@ -206,16 +204,11 @@ class ApproximateSearch:
             if last:
                 break
             fetched *= 2
-            effort = self.engine.more(effort, 2)
         if len(numbers) == 1:
             return numbers[0], rows[0], asked
         together = np.concatenate(numbers)
         order = np.argsort(together, kind="stable")
         return together[order], np.concatenate(rows)[order], asked
-
-    def _allowed_labels(self, mask: BoolArray | None) -> BoolArray:
-        there = self._row_of >= 0
-        return there if mask is None else there & mask[self._row_of]
 
     def _rows_of(self, labels: Int64Array, mask: BoolArray | None) -> tuple[Int64Array, BoolArray]:
         """Rows `[q, n]` of labels, and which of them are any and may be found."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from shortlist.errors import DamagedIndexError
-from shortlist.pipeline.arrays import BoolArray, FloatArray, Int64Array
+from shortlist.pipeline.arrays import FloatArray, Int64Array
 from shortlist.pipeline.engines.protocol import SEED, Effort, Kind, Vectors, ladder
 
 FILE = "index.faiss"
@@ -39,23 +39,6 @@ class _FaissEngine:
             self._index.add(block)
             vectors.on_vectors(len(block))
 
-    def nearest(
-        self, queries: FloatArray, count: int, effort: Effort, allowed: BoolArray | None
-    ) -> Int64Array:
-        import faiss
-
-        settings: dict[str, Any] = {}
-        if allowed is not None:
-            bits = np.packbits(allowed, bitorder="little")
-            settings["sel"] = faiss.IDSelectorBitmap(bits)
-        labels: Int64Array = self._search(queries, count, effort, settings)
-        return labels
-
-    def _search(
-        self, queries: FloatArray, count: int, effort: Effort, settings: dict[str, Any]
-    ) -> Int64Array:
-        raise NotImplementedError
-
     def save(self, folder: Path) -> None:
         import faiss
 
@@ -78,12 +61,10 @@ class FaissGraph(_FaissEngine):
     def more(self, effort: Effort, factor: float) -> Effort:
         return {"ef": round(effort["ef"] * factor)}
 
-    def _search(
-        self, queries: FloatArray, count: int, effort: Effort, settings: dict[str, Any]
-    ) -> Int64Array:
+    def nearest(self, queries: FloatArray, count: int, effort: Effort) -> Int64Array:
         import faiss
 
-        parameters = faiss.SearchParametersHNSW(efSearch=max(count, effort["ef"]), **settings)
+        parameters = faiss.SearchParametersHNSW(efSearch=max(count, effort["ef"]))
         _, labels = self._index.search(queries, count, params=parameters)
         return np.asarray(labels, dtype=np.int64)
 
@@ -106,12 +87,10 @@ class FaissLists(_FaissEngine):
         lists = self._index.nlist
         return {**effort, "nprobe": min(lists, round(effort["nprobe"] * factor))}
 
-    def _search(
-        self, queries: FloatArray, count: int, effort: Effort, settings: dict[str, Any]
-    ) -> Int64Array:
+    def nearest(self, queries: FloatArray, count: int, effort: Effort) -> Int64Array:
         import faiss
 
-        parameters = faiss.SearchParametersIVF(nprobe=effort["nprobe"], **settings)
+        parameters = faiss.SearchParametersIVF(nprobe=effort["nprobe"])
         wanted = min(len(self), count * effort["factor"])
         _, labels = self._index.search(queries, wanted, params=parameters)
         return np.asarray(labels, dtype=np.int64)
@@ -176,7 +155,6 @@ FAISS = Kind(
     library="faiss-cpu",
     settings={"M": 24, "ef_construction": 120},
     extends=True,
-    filters=True,
     build=_build_graph,
     open=lambda folder, count, dim, _: FaissGraph(_read(folder / FILE, count, dim)),
 )
@@ -188,7 +166,6 @@ FAISS_IVFPQ = Kind(
     library="faiss-cpu",
     settings={"dimensions_per_part": 2},
     extends=True,
-    filters=True,
     build=_build_lists,
     open=lambda folder, count, dim, _: FaissLists(_read(folder / FILE, count, dim)),
 )

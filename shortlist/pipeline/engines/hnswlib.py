@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from shortlist.errors import DamagedIndexError
-from shortlist.pipeline.arrays import BoolArray, FloatArray, Int64Array
+from shortlist.pipeline.arrays import FloatArray, Int64Array
 from shortlist.pipeline.engines.protocol import SEED, Effort, Kind, Vectors, ladder
 
 FILE = "index.hnswlib"
@@ -42,12 +42,7 @@ class HnswlibEngine:
     def more(self, effort: Effort, factor: float) -> Effort:
         return {"ef": round(effort["ef"] * factor)}
 
-    def nearest(
-        self, queries: FloatArray, count: int, effort: Effort, allowed: BoolArray | None
-    ) -> Int64Array:
-        # A filter of hnswlib is a Python function that is called for every vector it looks at, so
-        # `Kind.filters` is False.
-        del allowed
+    def nearest(self, queries: FloatArray, count: int, effort: Effort) -> Int64Array:
         with self._lock:
             self._index.set_ef(max(count, effort["ef"]))  # it is not kept with the file either
             try:
@@ -114,7 +109,6 @@ HNSWLIB = Kind(
     library="hnswlib",
     settings={"M": 24, "ef_construction": 120},
     extends=True,
-    filters=False,
     build=_build,
     open=_open,
 )

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from shortlist.errors import DamagedIndexError, ServerError
-from shortlist.pipeline.arrays import BoolArray, FloatArray, Int64Array
+from shortlist.pipeline.arrays import FloatArray, Int64Array
 from shortlist.pipeline.engines.milvus_client import EXTRA, connected, errors_of, is_server
 from shortlist.pipeline.engines.protocol import Effort, Kind, Vectors, ladder
 
@@ -65,10 +65,7 @@ class MilvusEngine:
     def more(self, effort: Effort, factor: float) -> Effort:
         return {"ef": round(effort["ef"] * factor)}
 
-    def nearest(
-        self, queries: FloatArray, count: int, effort: Effort, allowed: BoolArray | None
-    ) -> Int64Array:
-        del allowed
+    def nearest(self, queries: FloatArray, count: int, effort: Effort) -> Int64Array:
         count = min(count, _LARGEST_ANSWER)
         ef = min(max(count, effort["ef"]), 2 * _LARGEST_ANSWER)
         labels = np.full((len(queries), count), -1, dtype=np.int64)
@@ -215,7 +212,6 @@ MILVUS = Kind(
     library="milvus-lite",
     settings={"M": 24, "ef_construction": 120},
     extends=True,
-    filters=False,
     build=_build,
     open=_open,
 )
@@ -234,7 +230,6 @@ def on_server(address: str) -> Kind:
             "collection": f"shortlist_{uuid.uuid4().hex}",
         },
         extends=True,
-        filters=False,
         build=_build,
         open=_open,
     )

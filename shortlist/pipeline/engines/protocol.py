@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from shortlist.errors import MissingExtraError
-from shortlist.pipeline.arrays import BoolArray, FloatArray, Int64Array
+from shortlist.pipeline.arrays import FloatArray, Int64Array
 
 Effort: TypeAlias = Mapping[str, int]
 """How hard an engine tries, in its own terms, such as ``{"ef": 96}``."""
@@ -68,16 +68,13 @@ class Engine(Protocol):
     def more(self, effort: Effort, factor: float) -> Effort:
         """The effort for `factor` times as many neighbours."""
 
-    def nearest(
-        self, queries: FloatArray, count: int, effort: Effort, allowed: BoolArray | None
-    ) -> Int64Array:
+    def nearest(self, queries: FloatArray, count: int, effort: Effort) -> Int64Array:
         """Labels of vectors near each query.
 
         Args:
             queries: float32 `[q, dim]`.
             count: how many are wanted, at most `len(self)`.
             effort: one of `efforts`.
-            allowed: bool `[labels]`, the only ones to return. Only given where `Kind.filters`.
 
         Returns:
             int64 `[q, <= count]` in any order, -1 in places that have none.
@@ -104,7 +101,6 @@ class Kind:
         library: the distribution whose version is recorded.
         settings: how it is built, recorded with what it made.
         extends: whether vectors can be added to one that is built.
-        filters: whether it takes account of a filter itself.
         build: makes one.
         open: reads what `save` wrote; told how many labels and dimensions there are.
     """
@@ -115,7 +111,6 @@ class Kind:
     library: str
     settings: Mapping[str, Any]
     extends: bool
-    filters: bool
     build: Callable[[Vectors, Mapping[str, Any]], Engine]
     open: Callable[[Path, int, int, Mapping[str, Any]], Engine]
 

@@ -42,11 +42,13 @@ class Space:
         )
 
     def of_queries(self, embeddings: FloatArray) -> FloatArray:
-        """Vectors float32 `[q, dim]`."""
+        """Vectors float32 `[q, dim]`, as long as the rows are: their length decides nothing."""
         vectors = np.ascontiguousarray(embeddings, dtype=np.float32)
         if self.largest is None:
             return vectors
-        return np.concatenate([vectors, np.zeros((len(vectors), 1), np.float32)], axis=1)
+        lengths = np.sqrt(_squares(vectors))[:, None]
+        scaled = vectors * (self.largest**0.5 / np.where(lengths > 0, lengths, 1))
+        return np.concatenate([scaled, np.zeros((len(vectors), 1))], axis=1, dtype=np.float32)
 
     def holds(self, embeddings: FloatArray) -> bool:
         """Whether no row is longer than the longest before."""

@@ -34,8 +34,8 @@ def check_target(target: float) -> None:
         raise UsageError(f"the target recall must be above 0 and at most 1, got {target:g}")
 
 
-def sample_queries(index: Index, encoder: Encoder, count: int = SAMPLE) -> FloatArray:
-    """Questions for an index that nobody has asked yet, float32 `[q, dim]`.
+def sample_queries(index: Index, encoder: Encoder, count: int | None = None) -> FloatArray:
+    """Questions for an index that nobody has asked yet, 500 of them, float32 `[q, dim]`.
 
     Each is three words of a sentence of one passage, encoded as a query. Whole sentences are too
     easy: the nearest passage of one is much nearer than that of a question that the index does not
@@ -43,6 +43,7 @@ def sample_queries(index: Index, encoder: Encoder, count: int = SAMPLE) -> Float
     questions (benchmarks/RESULTS.md, Engines). Where passages have no texts, the middle between two
     of them.
     """
+    count = count or SAMPLE
     rows = index.live_rows
     drawn = np.random.default_rng(SEED).permutation(len(rows))[: 2 * count]
     passages = index.passages(np.sort(rows[drawn]))

@@ -25,6 +25,7 @@ from shortlist.cli import (
     duplicates,
     encode,
     evaluate,
+    fuse,
     index,
     info,
     rerank,
@@ -60,6 +61,7 @@ app.command("verify")(verify.verify)
 app.command("repair")(verify.repair)
 app.command("duplicates")(duplicates.duplicates)
 app.command("rerank")(rerank.rerank)
+app.command("fuse")(fuse.fuse)
 app.command("encode")(encode.encode)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)

@@ -16,6 +16,7 @@ from shortlist.cli.options import (
     DepthOrNone,
     Device,
     EngineName,
+    FuseName,
     IndexArgument,
     NoRerank,
     TargetRecall,
@@ -23,7 +24,7 @@ from shortlist.cli.options import (
     Where,
 )
 from shortlist.cli.show import note, print_hits, print_json
-from shortlist.pipeline.pipeline import DEFAULT_TOP_K, EXACT, RetrieveRerankPipeline
+from shortlist.pipeline.pipeline import DEFAULT_FUSION, DEFAULT_TOP_K, EXACT, RetrieveRerankPipeline
 from shortlist.pipeline.schedule import DEFAULT_DEPTH
 
 
@@ -39,6 +40,7 @@ def ask(
     cross_encoder: CrossEncoderName = None,
     engine: EngineName = EXACT,
     target_recall: TargetRecall = None,
+    fuse: FuseName = DEFAULT_FUSION,
     device: Device = "auto",
 ) -> None:
     """Ask questions one after another; an empty line ends it.
@@ -53,6 +55,7 @@ def ask(
         device=device,
         engine=engine,
         target_recall=target_recall,
+        fuse=fuse,
         progress=None,
     )
     note_engine(engine, pipeline.measured(depth or DEFAULT_DEPTH))

@@ -23,6 +23,7 @@ from shortlist.cli.options import (
     Depth,
     Device,
     EngineName,
+    FuseName,
     IndexArgument,
     NoRerank,
     PrecisionName,
@@ -34,7 +35,7 @@ from shortlist.evaluation.changed import changed_queries
 from shortlist.evaluation.evaluate import evaluate as evaluate_pipeline
 from shortlist.evaluation.metrics import DEFAULT_MEASURES, Measure, parse_measures
 from shortlist.evaluation.one_pass import evaluate_with_curve
-from shortlist.pipeline.pipeline import EXACT, RetrieveRerankPipeline
+from shortlist.pipeline.pipeline import DEFAULT_FUSION, EXACT, RetrieveRerankPipeline
 from shortlist.pipeline.schedule import DEEPEST, DEFAULT_DEPTH
 from shortlist.records import Qrels
 
@@ -80,6 +81,7 @@ def evaluate(
     cross_encoder: CrossEncoderName = None,
     engine: EngineName = EXACT,
     target_recall: TargetRecall = None,
+    fuse: FuseName = DEFAULT_FUSION,
     device: Device = "auto",
     precision: PrecisionName = "auto",
 ) -> None:
@@ -116,6 +118,7 @@ def evaluate(
         precision=precision,
         engine=engine,
         target_recall=target_recall,
+        fuse=fuse,
         progress=None,
     )
     if changed is not None and not pipeline.has_reranker:

@@ -87,8 +87,8 @@ EngineName = Annotated[
     str,
     typer.Option(
         "--engine",
-        help="What finds the candidates: exact, faiss, faiss-ivfpq, hnswlib, annoy, milvus, or "
-        "milvus://HOST:PORT; an approximate one is built on first use.",
+        help="What finds the candidates: exact, faiss, faiss-ivfpq, hnswlib, annoy, milvus, "
+        "milvus://HOST:PORT, or bm25; made on first use. exact+bm25 fuses two.",
     ),
 ]
 TargetRecall = Annotated[
@@ -98,6 +98,10 @@ TargetRecall = Annotated[
         help="The share of the exact candidates that an approximate engine is to find: 0.99.",
         show_default=False,
     ),
+]
+FuseName = Annotated[
+    str,
+    typer.Option("--fuse", help="How engines are fused: rrf, or weighted:0.7,0.3."),
 ]
 GroupBy = Annotated[
     str | None, typer.Option("--group-by", help='"document": the best passage of each document.')

@@ -20,6 +20,7 @@ from shortlist.cli.options import (
     Device,
     EngineName,
     FoldDuplicates,
+    FuseName,
     GroupBy,
     IndexArgument,
     NoRerank,
@@ -33,7 +34,7 @@ from shortlist.data.queries import read_queries
 from shortlist.data.runs import check_run_ids, write_run
 from shortlist.errors import UsageError
 from shortlist.pipeline.batch import run_scores, search_all
-from shortlist.pipeline.pipeline import DEFAULT_TOP_K, EXACT, RetrieveRerankPipeline
+from shortlist.pipeline.pipeline import DEFAULT_FUSION, DEFAULT_TOP_K, EXACT, RetrieveRerankPipeline
 from shortlist.pipeline.schedule import DEFAULT_DEPTH
 from shortlist.records import Hit
 
@@ -72,6 +73,7 @@ def search(
     cross_encoder: CrossEncoderName = None,
     engine: EngineName = EXACT,
     target_recall: TargetRecall = None,
+    fuse: FuseName = DEFAULT_FUSION,
     device: Device = "auto",
     precision: PrecisionName = "auto",
 ) -> None:
@@ -94,6 +96,7 @@ def search(
         precision=precision,
         engine=engine,
         target_recall=target_recall,
+        fuse=fuse,
         progress=None,
     )
     if output is None:

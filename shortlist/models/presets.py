@@ -171,3 +171,8 @@ def fusion_for(bi_encoder: str, cross_encoder: str) -> Fusion:
         if (row.bi_encoder, row.cross_encoder) == (bi_encoder, cross_encoder):
             return row.fusion
     return Fusion()
+
+
+def fusion_with_bm25(cross_encoder: str | None) -> Fusion:
+    """The fusion fitted for BM25 and a cross-encoder; for others than ours, the logit alone."""
+    return BM25_FUSION if cross_encoder == OUR_CROSS_ENCODER else Fusion()

@@ -1,31 +1,20 @@
-"""Keyword search with BM25: the lexical baseline, and a first stage that needs no model.
+"""Keyword search with BM25 over passages in memory: the lexical baseline, which needs no index.
 
-Okapi BM25 (Robertson et al. 1994) in the variant of Lucene, by the library bm25s: a passage's score
-is the sum, over the words of the query, of
-
-    ln(1 + (N - n + 0.5) / (n + 0.5)) * f / (f + k1 * (1 - b + b * length / mean length))
-
-with k1 = 1.5 and b = 0.75; f is how often the word is in the passage, n in how many of N passages.
-Words are lower-cased runs of two or more letters or digits, without 33 English stop words, stemmed
-by Snowball for English. What is searched is `Passage.model_text`: title, a blank, text.
+What is searched is `Passage.model_text`: title, a blank, text. How, is said in
+`shortlist.pipeline.engines.bm25`.
 """
 
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
-from typing import Any
 
-import numpy as np
-
-from shortlist.errors import DataError, MissingExtraError, UsageError
+from shortlist.errors import DataError, UsageError
 from shortlist.models.cross_encoder import Scorer
 from shortlist.models.loading import model_size
-from shortlist.models.presets import BM25_FUSION, OUR_CROSS_ENCODER, Fusion
-from shortlist.pipeline.arrays import FloatArray
+from shortlist.models.presets import Fusion, fusion_with_bm25
 from shortlist.pipeline.candidates import Candidates
+from shortlist.pipeline.engines.bm25 import BM25, BM25Search, is_installed, require_bm25
 from shortlist.pipeline.pipeline import DEFAULT_TOP_K, check_search
 from shortlist.pipeline.rerank import reranked
 from shortlist.pipeline.schedule import DEFAULT_DEPTH, Effort
@@ -33,9 +22,7 @@ from shortlist.pipeline.timing import OnStage, timed
 from shortlist.pipeline.writing import as_passages, progress_bar
 from shortlist.records import Hit, Passage
 
-K1 = 1.5
-B = 0.75
-SCORE_KIND = "bm25"
+__all__ = ["BM25Pipeline", "is_installed"]
 
 
 class BM25Pipeline:
@@ -65,20 +52,13 @@ class BM25Pipeline:
         fusion: Fusion | None = None,
         progress: bool | None = False,
     ) -> None:
-        if not is_installed():
-            raise MissingExtraError("BM25 needs an extra: pip install 'shortlist[bm25]'")
-        import bm25s  # noqa: F401 - it makes its logger talkative when it is first imported
-        from Stemmer import Stemmer
-
-        logging.getLogger("bm25s").setLevel(logging.WARNING)
-
+        require_bm25()
         self.cross_encoder = cross_encoder
-        self.fusion = fusion or _fusion_with(cross_encoder)
+        self.fusion = fusion or fusion_with_bm25(cross_encoder.name if cross_encoder else None)
         self.passages = list(as_passages(passages))
         self._progress = progress
-        self._stemmer = Stemmer("english")
         _check_ids(self.passages)
-        self._index = self._indexed()
+        self._index = BM25Search.build(passage.model_text for passage in self.passages)
 
     @property
     def has_reranker(self) -> bool:
@@ -94,10 +74,9 @@ class BM25Pipeline:
     @property
     def footprint(self) -> dict[str, int | None]:
         """Bytes in memory of the index (without the passages), and on disk of the cross-encoder."""
-        arrays = self._index.scores.values() if self._index else ()
         second = self.cross_encoder
         return {
-            "index": sum(array.nbytes for array in arrays if isinstance(array, np.ndarray)),
+            "index": self._index.bytes,
             "bi_encoder": None,
             "cross_encoder": model_size(second.name if second else None),
         }
@@ -146,7 +125,7 @@ class BM25Pipeline:
         with timed("retrieve", on_stage):
             found = [self._candidates(query, wanted) for query in queries]
         if second is None:
-            return [candidates.hits(SCORE_KIND) for candidates in found]
+            return [candidates.hits(BM25) for candidates in found]
         with timed("rerank", on_stage):
             answers = self._reranked(second, found, depth)
         return [hits[:top_k] for hits in answers]
@@ -155,59 +134,13 @@ class BM25Pipeline:
         pairs = sum(min(depth, len(candidates.passages)) for candidates in found)
         with progress_bar("reranking", pairs, "pairs", self._progress) as bar:
             return reranked(
-                second, self.fusion, found, depth=depth, metric=SCORE_KIND, on_batch=bar.update
+                second, self.fusion, found, depth=depth, metric=BM25, on_batch=bar.update
             )
 
-    def _indexed(self) -> Any:
-        """The index of bm25s; None where no passage has a word."""
-        import bm25s
-
-        texts = [passage.model_text for passage in self.passages]
-        tokens = self._tokenized(texts, return_ids=True)
-        if not tokens.vocab:
-            return None
-        index = bm25s.BM25(k1=K1, b=B, method="lucene", backend="numpy")
-        index.index(tokens, show_progress=False)
-        return index
-
-    def _tokenized(self, texts: list[str], *, return_ids: bool) -> Any:
-        import bm25s
-
-        return bm25s.tokenize(
-            texts,
-            stopwords="en",
-            stemmer=self._stemmer,
-            return_ids=return_ids,
-            show_progress=False,
-        )
-
     def _candidates(self, query: str, wanted: int) -> Candidates:
-        scores = self._scores(query)
-        rows = np.flatnonzero(scores > 0)
-        if len(rows) > wanted:
-            least = np.partition(scores[rows], -wanted)[-wanted]
-            rows = rows[scores[rows] >= least]
-        rows = rows[np.argsort(-scores[rows], kind="stable")][:wanted]
-        return Candidates(query, [self.passages[row] for row in rows], scores[rows])
-
-    def _scores(self, query: str) -> FloatArray:
-        """The score of every passage, float32 `[len(passages)]`."""
-        (words,) = self._tokenized([query], return_ids=False)
-        known = self._index.get_tokens_ids(words) if self._index else []
-        if not known:
-            return np.zeros(len(self.passages), dtype=np.float32)
-        scores: FloatArray = self._index.get_scores_from_ids(known)
-        return scores
-
-
-def is_installed() -> bool:
-    """Whether the extra that BM25 needs is there."""
-    return bool(find_spec("bm25s") and find_spec("Stemmer"))
-
-
-def _fusion_with(cross_encoder: Scorer | None) -> Fusion:
-    ours = cross_encoder is not None and cross_encoder.name == OUR_CROSS_ENCODER
-    return BM25_FUSION if ours else Fusion()
+        scores, rows = self._index.search([query], wanted)
+        found = rows[0] >= 0
+        return Candidates(query, [self.passages[row] for row in rows[0][found]], scores[0][found])
 
 
 def _check_ids(passages: Sequence[Passage]) -> None:

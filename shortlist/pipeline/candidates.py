@@ -16,7 +16,13 @@ class Candidates:
     query: str
     passages: Sequence[Passage]
     scores: FloatArray  # [len(passages)]
+    similarities: FloatArray | None = None  # where `scores` are none of the bi-encoder
     skipped: int = 0  # better candidates that are not here
+
+    @property
+    def first_stage(self) -> FloatArray:
+        """What the second stage's rule takes for the retrieval score."""
+        return self.scores if self.similarities is None else self.similarities
 
     def hits(self, metric: str) -> list[Hit]:
         """The candidates as an answer of their own."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence, Sized
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -18,19 +20,30 @@ from shortlist.models.cross_encoder import CrossEncoder, Scorer
 from shortlist.models.encoders import Encoder
 from shortlist.models.loading import model_size
 from shortlist.models.onnx import PrecisionChoice
-from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for
+from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for, fusion_with_bm25
 from shortlist.models.score_cache import CachedScores
-from shortlist.pipeline.arrays import FloatArray, Int64Array
+from shortlist.pipeline.arrays import FloatArray
 from shortlist.pipeline.building import building
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.changes import Additions, add_passages, delete_passages
 from shortlist.pipeline.changes import compact as compact_index
 from shortlist.pipeline.distinct import Distinct, Selection
+from shortlist.pipeline.engines.bm25 import BM25, require_bm25
 from shortlist.pipeline.engines.derived import saved_engines
+from shortlist.pipeline.exact.rows import Rows
 from shortlist.pipeline.exact.search import ExactSearch
+from shortlist.pipeline.fuse import RankFusion, Ranking, check_weights, fusion_named
 from shortlist.pipeline.index import Among, Index
 from shortlist.pipeline.layout import Manifest, Store, checked_store
 from shortlist.pipeline.rerank import reranked
+from shortlist.pipeline.retrieval import (
+    Asked,
+    ByMeaning,
+    ByWords,
+    Fused,
+    Retriever,
+    similarities,
+)
 from shortlist.pipeline.schedule import DEFAULT_DEPTH, Effort, Pace
 from shortlist.pipeline.segments import CheckLevel
 from shortlist.pipeline.stages import (
@@ -54,6 +67,8 @@ if TYPE_CHECKING:  # imported where one is used
 logger = logging.getLogger(__name__)
 
 EXACT = "exact"
+FUSED_BY = "+"  # between the names of engines
+DEFAULT_FUSION = "rrf"
 DEFAULT_TOP_K = 5
 GROUP_BY = ("document",)
 _HITS_AT_ONCE = 256  # passages loaded at once where an answer needs more than the candidates
@@ -77,6 +92,7 @@ class RetrieveRerankPipeline:
         score_cache: int = 0,
         engine: str = EXACT,
         target_recall: float | None = None,
+        fuse: str = DEFAULT_FUSION,
         progress: bool | None = False,
     ) -> None:
         self.index = index
@@ -96,11 +112,13 @@ class RetrieveRerankPipeline:
         self._score_cache = score_cache
         self.engine = engine
         self._target_recall = target_recall
+        self._rank_fusion = check_engine(engine, target_recall, fuse)
         self._exact: tuple[Index, ExactSearch] | None = None
-        self._approximate: ApproximateSearch | None = None
+        self._approximate: dict[str, ApproximateSearch] = {}
+        self._words: tuple[Index, ByWords] | None = None
         self._cross_encoder: Scorer | None = loaded and self._caching(loaded)
         if engine != EXACT:
-            self._search_over(index)  # what is wrong with it is known before anything is asked
+            self._retriever(index)  # what is wrong with it is known before anything is asked
 
     @classmethod
     def build(
@@ -204,6 +222,7 @@ class RetrieveRerankPipeline:
         score_cache: int = 0,
         engine: str = EXACT,
         target_recall: float | None = None,
+        fuse: str = DEFAULT_FUSION,
         check: CheckLevel = "standard",
         progress: bool | None = False,
     ) -> RetrieveRerankPipeline:
@@ -222,9 +241,12 @@ class RetrieveRerankPipeline:
                 bytes each; 0 for none.
             engine: what finds the candidates: "exact", or an approximate one that is built on first
                 use and kept beside the index: "faiss", "faiss-ivfpq", "hnswlib", "annoy", "milvus",
-                or the address of a Milvus server. Scores are true ones with each.
+                or the address of a Milvus server. Scores are true ones with each. "bm25" goes by
+                words. Two joined by a plus are fused: "exact+bm25".
             target_recall: the share of the exact candidates that it is to find, 0.99 unless another
                 one was asked for before. See `measured` for what it reaches.
+            fuse: how several engines are fused: "rrf" or "weighted", with weights as in
+                "weighted:0.7,0.3"; see `shortlist.pipeline.fuse`.
             check: "standard" compares manifest and passages with their checksums, "full" the
                 embeddings as well, which means reading them all.
             progress: as in `build`.
@@ -260,6 +282,7 @@ class RetrieveRerankPipeline:
             score_cache=score_cache,
             engine=engine,
             target_recall=target_recall,
+            fuse=fuse,
             progress=progress,
         )
 
@@ -392,8 +415,12 @@ class RetrieveRerankPipeline:
     @property
     def fusion(self) -> Fusion:
         """How the two stages make one score."""
+        if self.engine == BM25:
+            return fusion_with_bm25(self.cross_encoder.name)
         # by the index's name of the model: the same weights may have been opened by path
-        return fusion_for(self.index.manifest.model.name, self.cross_encoder.name)
+        rule = fusion_for(self.index.manifest.model.name, self.cross_encoder.name)
+        # an adaptive depth counts on falling similarities
+        return replace(rule, plausible=None) if FUSED_BY in self.engine else rule
 
     @property
     def footprint(self) -> dict[str, int | None]:
@@ -499,9 +526,9 @@ class RetrieveRerankPipeline:
         started = time.perf_counter()
         wanted = max(top_k, effort.deepest if effort else DEFAULT_DEPTH if distinct else top_k)
         with timed("encode", on_stage):
-            embeddings = self._encode(queries)
+            asked = self._asked(queries, among.index)
         with timed("retrieve", on_stage):
-            found = self._retrieve(queries, embeddings, wanted, among)
+            found = self._retrieve(asked, wanted, among)
         with timed("rerank" if effort else "", on_stage):
             answers = (
                 self._second_stage(found, effort, started) if effort else self._first_stage(found)
@@ -509,68 +536,97 @@ class RetrieveRerankPipeline:
         if not distinct:
             return [hits[:top_k] for hits in answers]
         return [
-            self._selected(
-                Selection(distinct, top_k).take(hits), embeddings[number], len(hits), among
-            )
+            self._selected(Selection(distinct, top_k).take(hits), asked[number], len(hits), among)
             for number, hits in enumerate(answers)
         ]
 
-    def _encode(self, queries: Sequence[str]) -> FloatArray:
+    def _asked(self, queries: Sequence[str], index: Index) -> Asked:
+        if not self._retriever(index).encodes:
+            return Asked(queries, None)
         with self._bar("encoding", len(queries), "queries") as bar:
-            return self.bi_encoder.encode_queries(queries, bar.update)
+            return Asked(queries, self.bi_encoder.encode_queries(queries, bar.update))
 
-    def _retrieve(
-        self, queries: Sequence[str], embeddings: FloatArray, top_k: int, among: Among
-    ) -> list[Candidates]:
-        scores, rows = self._top_k(embeddings, top_k, among)
-        passages = among.index.passages(rows.ravel())
-        width = rows.shape[1]
+    def _retrieve(self, asked: Asked, top_k: int, among: Among) -> list[Candidates]:
+        retriever = self._retriever(among.index)
+        scores, rows = self._top_k(asked, top_k, among)
+        found = rows >= 0
+        passages = iter(among.index.passages(rows[found]))
+        similar = (
+            similarities(asked, rows, Rows(among.index.embeddings, zeros=True))
+            if isinstance(retriever, Fused) and retriever.encodes
+            else None
+        )
         return [
-            Candidates(query, passages[number * width : (number + 1) * width], scores[number])
-            for number, query in enumerate(queries)
+            Candidates(
+                query,
+                list(islice(passages, int(found[number].sum()))),
+                scores[number][found[number]],
+                None if similar is None else similar[number][found[number]],
+            )
+            for number, query in enumerate(asked.texts)
         ]
 
-    def _top_k(
-        self, embeddings: FloatArray, top_k: int, among: Among
-    ) -> tuple[FloatArray, Int64Array]:
+    def _top_k(self, asked: Asked, top_k: int, among: Among) -> Ranking:
         if not among.count:
-            nothing = (len(embeddings), 0)
+            nothing = (len(asked.texts), 0)
             return np.empty(nothing, np.float32), np.empty(nothing, np.int64)
-        search = self._search_over(among.index)
-        return search.search(embeddings, min(top_k, among.count), mask=among.mask)
+        retriever = self._retriever(among.index)
+        return retriever.search(asked, min(top_k, among.count), among.mask)
 
     def measured(self, top_k: int) -> Measured | None:
-        """What the engine reaches for so many candidates; None for the exact search."""
-        search = self._search_over(self.index)
-        return None if isinstance(search, ExactSearch) else search.for_depth(top_k)
+        """What an approximate engine reaches for so many candidates; None without one."""
+        self._retriever(self.index)
+        for name in self.engine.split(FUSED_BY):
+            if name in self._approximate:
+                return self._approximate[name].for_depth(top_k)
+        return None
 
     def _sample_queries(self) -> FloatArray:
         from shortlist.pipeline.engines.tuning import sample_queries
 
         return sample_queries(self.index, self.bi_encoder)
 
-    def _search_with_engine(self, index: Index) -> ApproximateSearch:
+    def _retriever(self, index: Index) -> Retriever:
+        """The first stage over a state of the index."""
+        parts = [self._part(name, index) for name in self.engine.split(FUSED_BY)]
+        return Fused(parts, self._rank_fusion) if len(parts) > 1 else parts[0]
+
+    def _part(self, name: str, index: Index) -> Retriever:
+        if name == BM25:
+            return self._search_words(index)
+        search = (
+            self._search_over(index) if name == EXACT else self._search_with_engine(name, index)
+        )
+        return ByMeaning(search, self.bi_encoder.metric)
+
+    def _search_words(self, index: Index) -> ByWords:
+        from shortlist.pipeline.engines.opening import opened_words
+
+        with self._lock:
+            if self._words is None or self._words[0] is not index:
+                self._words = index, opened_words(index, progress=self._progress)
+            return self._words[1]
+
+    def _search_with_engine(self, name: str, index: Index) -> ApproximateSearch:
         from shortlist.pipeline.engines.opening import is_stale, opened_engine
 
         with self._lock:
-            there = self._approximate
+            there = self._approximate.get(name)
             if there is None or there.index is not index:
                 there = there and there.over(index)
                 if there is None or is_stale(there):
                     there = opened_engine(
                         index,
-                        self.engine,
+                        name,
                         self._sample_queries,
                         target_recall=self._target_recall,
                         progress=self._progress,
                     )
-                self._approximate = there
+                self._approximate[name] = there
             return there
 
-    def _search_over(self, index: Index) -> ExactSearch | ApproximateSearch:
-        """The search over a state of the index; what it has in common with the last is kept."""
-        if self.engine != EXACT:
-            return self._search_with_engine(index)
+    def _search_over(self, index: Index) -> ExactSearch:
+        """The exact search over a state of the index; what is as in the last is kept."""
         with self._lock:
             if self._exact is None or self._exact[0] is not index:
                 before = self._exact and self._exact[1]
@@ -582,7 +638,8 @@ class RetrieveRerankPipeline:
             return self._exact[1]
 
     def _first_stage(self, found: Sequence[Candidates]) -> list[list[Hit]]:
-        return [candidates.hits(self.bi_encoder.metric) for candidates in found]
+        kind = self._retriever(self.index).kind
+        return [candidates.hits(kind) for candidates in found]
 
     def _second_stage(
         self, found: Sequence[Candidates], effort: Effort, started: float
@@ -594,23 +651,25 @@ class RetrieveRerankPipeline:
                 self.fusion,
                 found,
                 depth=effort.plan(self.fusion, self._pace, started),
-                metric=self.bi_encoder.metric,
+                metric=self._retriever(self.index).kind,
                 on_batch=bar.update,
             )
 
-    def _selected(
-        self, selection: Selection, embedding: FloatArray, taken: int, among: Among
-    ) -> list[Hit]:
+    def _selected(self, selection: Selection, asked: Asked, taken: int, among: Among) -> list[Hit]:
         """Go on below the candidates, in the order of the first stage, until there is enough."""
+        kind = self._retriever(among.index).kind
         while not selection.is_full and taken < among.count:
-            scores, rows = self._top_k(embedding[None], 4 * taken, among)  # with what was taken
-            for start in range(taken, rows.shape[1], _HITS_AT_ONCE):
-                block = slice(start, start + _HITS_AT_ONCE)
+            scores, rows = self._top_k(asked, 4 * taken, among)  # with what was taken
+            count = int((rows[0] >= 0).sum())
+            for start in range(taken, count, _HITS_AT_ONCE):
+                block = slice(start, min(start + _HITS_AT_ONCE, count))
                 passages = among.index.passages(rows[0, block])
-                candidates = Candidates("", passages, scores[0, block], start)
-                if selection.take(candidates.hits(self.bi_encoder.metric)).is_full:
+                candidates = Candidates("", passages, scores[0, block], skipped=start)
+                if selection.take(candidates.hits(kind)).is_full:
                     break
-            taken = rows.shape[1]
+            if count <= taken:
+                break  # words find no more
+            taken = count
         return selection.hits()
 
     @property
@@ -622,20 +681,33 @@ class RetrieveRerankPipeline:
         return progress_bar(what, total, unit, self._progress)
 
 
-def check_engine(engine: str, target_recall: float | None = None) -> None:
-    """Refuse an engine before anything is encoded for it.
+def check_engine(
+    engine: str, target_recall: float | None = None, fuse: str = DEFAULT_FUSION
+) -> RankFusion:
+    """Refuse engines before anything is encoded for them; how they are fused.
 
     Raises:
-        UsageError: there is none of that name, or the recall is none.
-        MissingExtraError: its library is not installed.
+        UsageError: there is none of that name, the recall is none, or they cannot be fused so.
+        MissingExtraError: a library is not installed.
     """
-    if engine != EXACT:
-        from shortlist.pipeline.engines.opening import kind_named
+    parts = engine.split(FUSED_BY)
+    rule = fusion_named(fuse)
+    if len(set(parts)) < len(parts):
+        raise UsageError(f"{engine} fuses an engine with itself; name different ones")
+    if len(parts) > 1:
+        check_weights(rule, len(parts))
+    for name in parts:
+        if name == BM25:
+            require_bm25()
+        elif name != EXACT:
+            from shortlist.pipeline.engines.opening import kind_named
+
+            kind_named(name)
+    if target_recall is not None:
         from shortlist.pipeline.engines.tuning import check_target
 
-        kind_named(engine)
-        if target_recall is not None:
-            check_target(target_recall)
+        check_target(target_recall)
+    return rule
 
 
 def check_search(queries: Sequence[str], top_k: int, effort: Effort) -> None:

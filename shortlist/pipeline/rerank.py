@@ -58,7 +58,7 @@ def reranked(
         for found, rescored in zip(
             part, _rescored(cross_encoder, part, plan, on_batch), strict=True
         ):
-            answers.append(_reorder(found.hits(metric), rescored, fusion))
+            answers.append(_reorder(found, metric, rescored, fusion))
     return answers
 
 
@@ -110,19 +110,24 @@ def _extended(
     )
 
 
-def _reorder(hits: list[Hit], rescored: Rescored, fusion: Fusion) -> list[Hit]:
-    depth = len(rescored.logits)
+def _reorder(found: Candidates, metric: str, rescored: Rescored, fusion: Fusion) -> list[Hit]:
+    hits, depth = found.hits(metric), len(rescored.logits)
     changed = [
         replace(
             hit,
-            score=fusion.score(float(logit), hit.retrieval_score, hit.retrieval_rank),
+            score=fusion.score(float(logit), float(similarity), hit.retrieval_rank),
             score_kind=fusion.kind,
             rerank_score=float(logit),
             window=window,
             cut_tokens=cut,
         )
-        for hit, logit, window, cut in zip(
-            hits[:depth], rescored.logits, rescored.windows, rescored.cut_tokens, strict=True
+        for hit, similarity, logit, window, cut in zip(
+            hits[:depth],
+            found.first_stage[:depth],
+            rescored.logits,
+            rescored.windows,
+            rescored.cut_tokens,
+            strict=True,
         )
     ]
     order = np.argsort([-hit.score for hit in changed], kind="stable")

@@ -220,7 +220,8 @@ def test_wrong_use():
 def test_a_missing_extra_names_the_command(monkeypatch, missing):
     found = util.find_spec
     monkeypatch.setattr(
-        "shortlist.pipeline.bm25.find_spec", lambda name: None if name == missing else found(name)
+        "shortlist.pipeline.engines.bm25.find_spec",
+        lambda name: None if name == missing else found(name),
     )
     with pytest.raises(MissingExtraError, match=r"pip install 'shortlist\[bm25\]'"):
         BM25Pipeline(NOTES)

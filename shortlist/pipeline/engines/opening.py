@@ -18,6 +18,7 @@ from shortlist.errors import (
 from shortlist.pipeline.arrays import FloatArray, Int64Array
 from shortlist.pipeline.engines.annoy import ANNOY
 from shortlist.pipeline.engines.approximate import ApproximateSearch, Measured
+from shortlist.pipeline.engines.bm25 import BM25, K1, B, BM25Search, require_bm25
 from shortlist.pipeline.engines.derived import (
     EngineRecord,
     check_files,
@@ -32,10 +33,11 @@ from shortlist.pipeline.engines.hnswlib import HNSWLIB
 from shortlist.pipeline.engines.labels import ROWS_AT_ONCE, Labels, uncovered, vectors_of
 from shortlist.pipeline.engines.milvus import MILVUS, on_server
 from shortlist.pipeline.engines.milvus_client import is_server, server_address
-from shortlist.pipeline.engines.protocol import Engine, Kind
+from shortlist.pipeline.engines.protocol import Engine, Kind, version_of
 from shortlist.pipeline.engines.space import Space, space_of
 from shortlist.pipeline.engines.tuning import DEPTHS, TARGET, check_target, tuned
 from shortlist.pipeline.index import Index
+from shortlist.pipeline.retrieval import ByWords
 from shortlist.pipeline.writing import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -71,7 +73,7 @@ def kind_named(name: str) -> Kind:
     elif name in KINDS:
         kind = KINDS[name]
     else:
-        there = ", ".join([EXACT, *KINDS])
+        there = ", ".join([EXACT, *KINDS, BM25])
         raise UsageError(f"no engine is named {name!r}; there are {there}, and milvus://HOST:PORT")
     kind.require()
     return kind
@@ -164,6 +166,8 @@ def update_engines(index: Index, queries: Queries, *, progress: bool | None = Fa
     """
     done = []
     for record in saved_records(index.path):
+        if record.engine == BM25:
+            continue  # what few words change, changes every score: it is made anew when it is used
         name = record.settings.get("address", record.engine)
         try:
             there = _opened(index, kind_named(name))
@@ -176,6 +180,43 @@ def update_engines(index: Index, queries: Queries, *, progress: bool | None = Fa
         except ShortlistError as error:
             logger.warning("the engine %s lacks what was added: %s", record.engine, error)
     return done
+
+
+def opened_words(index: Index, *, progress: bool | None = False) -> ByWords:
+    """BM25 over a state of an index, built and saved on first use, and when the index has changed.
+
+    Raises:
+        MissingExtraError: its library is not installed.
+    """
+    require_bm25()
+    rows = index.live_rows
+    settings = {"k1": K1, "b": B, "commit": index.manifest.commit}
+    try:
+        record = read_record(index.path, BM25)
+        if record and record.settings == settings:
+            check_files(record, index.path)
+            words = BM25Search.open(record.folder(index.path))
+            if len(words) == len(rows):
+                return ByWords(words, rows)
+    except DamagedIndexError as error:
+        logger.warning("%s; it is built again", error)
+    with progress_bar("indexing words", len(rows), "passages", progress) as bar:
+        words = BM25Search.build(_texts(index, bar.update))
+    describe = partial(
+        EngineRecord, engine=BM25, library=version_of("bm25s"), model="", settings=settings
+    )
+    try:
+        with engine_lock(index.path):
+            write_engine(index.path, BM25, words.save, describe)
+    except (OSError, IndexFolderError) as error:
+        logger.warning("%s is not saved beside %s: %s", BM25, index.path, error)
+    return ByWords(words, rows)
+
+
+def _texts(index: Index, on_passages: Callable[[int], object]) -> Iterator[str]:
+    for passage in index.all_passages():
+        yield passage.model_text
+        on_passages(1)
 
 
 def _opened(index: Index, kind: Kind) -> Opened | None:

@@ -124,10 +124,15 @@ class Kind:
     @property
     def library_version(self) -> str:
         """Name and version of the library, such as ``hnswlib 0.8.0``."""
-        try:
-            return f"{self.library} {version(self.library)}"
-        except PackageNotFoundError:  # built from source
-            return self.library
+        return version_of(self.library)
+
+
+def version_of(library: str) -> str:
+    """Name and version of an installed library."""
+    try:
+        return f"{library} {version(library)}"
+    except PackageNotFoundError:  # built from source
+        return library
 
 
 def ladder(least: float, most: float) -> list[int]:

@@ -160,11 +160,7 @@ def reranked(found, count: int, encoder: BiEncoder, work: Path) -> None:
             scores[engine] = values(ranking, qrels, asked)["nDCG@10"]
         print(f"{name}, {len(asked)}")
         for engine, per in scores.items():
-            low, high = interval(scores["exact"], per)
-            difference = np.mean(per) - np.mean(scores["exact"])
-            print(
-                f"  {engine:11} {np.mean(per):.4f}  {difference:+.4f} ({low:+.4f} to {high:+.4f})"
-            )
+            print(f"  {engine:11} {np.mean(per):.4f}  {change(scores['exact'], per)}")
 
 
 if __name__ == "__main__":

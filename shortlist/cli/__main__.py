@@ -28,6 +28,7 @@ from shortlist.cli import (
     fuse,
     index,
     info,
+    push,
     rerank,
     sample,
     search,
@@ -59,6 +60,7 @@ app.command("sync")(sync.sync)
 app.command("compact")(compact.compact)
 app.command("verify")(verify.verify)
 app.command("repair")(verify.repair)
+app.command("push")(push.push)
 app.command("duplicates")(duplicates.duplicates)
 app.command("rerank")(rerank.rerank)
 app.command("fuse")(fuse.fuse)

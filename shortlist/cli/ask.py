@@ -17,7 +17,7 @@ from shortlist.cli.options import (
     Device,
     EngineName,
     FuseName,
-    IndexArgument,
+    IndexOrAddress,
     NoRerank,
     TargetRecall,
     TopK,
@@ -29,7 +29,7 @@ from shortlist.pipeline.schedule import DEFAULT_DEPTH
 
 
 def ask(
-    index: IndexArgument,
+    index: IndexOrAddress,
     top_k: TopK = DEFAULT_TOP_K,
     depth: DepthOrNone = None,
     where: Where = None,

@@ -24,7 +24,7 @@ from shortlist.cli.options import (
     Device,
     EngineName,
     FuseName,
-    IndexArgument,
+    IndexOrAddress,
     NoRerank,
     PrecisionName,
     TargetRecall,
@@ -41,7 +41,7 @@ from shortlist.records import Qrels
 
 
 def evaluate(
-    index: IndexArgument,
+    index: IndexOrAddress,
     queries: Annotated[Path, typer.Option("--queries", help="queries.jsonl, or .tsv: id, text.")],
     qrels: Annotated[Path, typer.Option("--qrels", help="Judgements: BEIR, TREC or MS MARCO.")],
     measures: Annotated[
@@ -108,7 +108,7 @@ def evaluate(
         raise UsageError(f"--changed must be 1 or more, got {changed}")
     wanted = parse_measures(measures or DEFAULT_MEASURES)
     written_to = outputs or []
-    check_outputs(written_to, index, queries, qrels)
+    check_outputs(written_to, Path(index), queries, qrels)
     asked, judged = queries_of(queries), judgements_of(qrels)
     check_queries_fit(qrels, judged, queries, asked)
     pipeline = RetrieveRerankPipeline.open(

@@ -11,6 +11,12 @@ from shortlist.models.onnx import PrecisionChoice
 from shortlist.pipeline.schedule import DEEPEST, DEFAULT_DEPTH
 
 IndexArgument = Annotated[Path, typer.Argument(metavar="INDEX", help="The index folder.")]
+IndexOrAddress = Annotated[
+    str,
+    typer.Argument(
+        metavar="INDEX", help="The index folder, or where it was pushed: milvus://HOST:PORT/NAME."
+    ),
+]
 SourceArgument = Annotated[
     str,
     typer.Argument(

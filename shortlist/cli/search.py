@@ -22,7 +22,7 @@ from shortlist.cli.options import (
     FoldDuplicates,
     FuseName,
     GroupBy,
-    IndexArgument,
+    IndexOrAddress,
     NoRerank,
     PrecisionName,
     TargetRecall,
@@ -42,7 +42,7 @@ RUN_TOP_K = 100  # of each query of a file
 
 
 def search(
-    index: IndexArgument,
+    index: IndexOrAddress,
     query: Annotated[
         str | None, typer.Argument(metavar="[QUERY]", help="What to look for.", show_default=False)
     ] = None,

@@ -39,6 +39,7 @@ class Among:
     index: Index
     mask: NDArray[np.bool_] | None  # over all rows; None for all of them
     count: int
+    where: str | None = None  # what they meet
 
 
 class Index:
@@ -206,7 +207,7 @@ class Index:
                     self._filters.pop(next(iter(self._filters)))
                 self._filters[where] = mask
             met = self._filters[where]
-        return Among(self, met, int(met.sum()))
+        return Among(self, met, int(met.sum()), where)
 
     def column(self, name: str) -> Any:
         """A field of every row as an Arrow array, null where a passage has none of that name.

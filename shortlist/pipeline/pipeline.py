@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -117,6 +117,8 @@ class RetrieveRerankPipeline:
         self._approximate: dict[str, ApproximateSearch] = {}
         self._words: tuple[Index, ByWords] | None = None
         self._cross_encoder: Scorer | None = loaded and self._caching(loaded)
+        if engine != EXACT and not isinstance(index, Index):
+            raise UsageError(f"{index.path} is searched by its server; leave engine={engine!r} out")
         if engine != EXACT:
             self._retriever(index)  # what is wrong with it is known before anything is asked
 
@@ -229,7 +231,7 @@ class RetrieveRerankPipeline:
         """Open an index with the models that it was made with.
 
         Args:
-            path: the index folder.
+            path: the index folder, or where it was pushed to: ``milvus://HOST:PORT/COLLECTION``.
             bi_encoder: where to find the model of the first stage, if not under the recorded name;
                 it must be the same model.
             cross_encoder: another second stage than the recorded one, a name or a loaded one;
@@ -259,7 +261,7 @@ class RetrieveRerankPipeline:
             MissingExtraError: the engine's library is not installed.
             ServerError: its server does not answer.
         """
-        index = Index(path, check=check)
+        index = _opened_index(path, check)
         if not index.manifest.complete:
             logger.warning(
                 "%s is unfinished: it has the first %s passages; to finish it, run the same "
@@ -323,6 +325,7 @@ class RetrieveRerankPipeline:
         replace: bool,
         source: Callable[[], dict[str, Any]] | None,
     ) -> Additions:
+        self._check_can_change()
         try:
             return add_passages(
                 passages,
@@ -347,6 +350,7 @@ class RetrieveRerankPipeline:
         """
         if isinstance(ids, str):
             raise UsageError("delete takes several ids, got one text; give [id]")
+        self._check_can_change()
         count, _ = delete_passages(self.index.path, list(ids), where, opened=self.index)
         self._changed()
         return count
@@ -357,9 +361,16 @@ class RetrieveRerankPipeline:
         Raises:
             IndexFolderError: another process is writing.
         """
+        self._check_can_change()
         dropped = compact_index(self.index.path, opened=self.index)
         self._changed()
         return dropped
+
+    def _check_can_change(self) -> None:
+        if not isinstance(self.index, Index):
+            raise UsageError(
+                f"{self.index.path} was pushed there from an index: change that, and push it again"
+            )
 
     def _changed(self) -> None:
         """Search what was changed, with engines that have it."""
@@ -378,7 +389,11 @@ class RetrieveRerankPipeline:
         """
         if not self.index.has_changed():
             return False
-        index = Index(self.index.path, like=self.index)
+        index = (
+            Index(self.index.path, like=self.index)
+            if isinstance(self.index, Index)
+            else _opened_index(self.index.path, "standard")
+        )
         recorded_encoder(index.path, index.manifest.model, self.bi_encoder)
         self.index = index
         return True
@@ -571,7 +586,7 @@ class RetrieveRerankPipeline:
             nothing = (len(asked.texts), 0)
             return np.empty(nothing, np.float32), np.empty(nothing, np.int64)
         retriever = self._retriever(among.index)
-        return retriever.search(asked, min(top_k, among.count), among.mask)
+        return retriever.search(asked, min(top_k, among.count), among)
 
     def measured(self, top_k: int) -> Measured | None:
         """What an approximate engine reaches for so many candidates; None without one."""
@@ -588,6 +603,10 @@ class RetrieveRerankPipeline:
 
     def _retriever(self, index: Index) -> Retriever:
         """The first stage over a state of the index."""
+        if not isinstance(index, Index):
+            from shortlist.pipeline.remote import OnServer
+
+            return OnServer(index, self.bi_encoder.metric)
         parts = [self._part(name, index) for name in self.engine.split(FUSED_BY)]
         return Fused(parts, self._rank_fusion) if len(parts) > 1 else parts[0]
 
@@ -679,6 +698,14 @@ class RetrieveRerankPipeline:
 
     def _bar(self, what: str, total: int, unit: str) -> Any:
         return progress_bar(what, total, unit, self._progress)
+
+
+def _opened_index(path: str | Path, check: CheckLevel) -> Index:
+    if isinstance(path, str) and "://" in path:
+        from shortlist.pipeline.remote import RemoteIndex
+
+        return cast(Index, RemoteIndex(path))  # what is asked of it, it has
+    return Index(path, check=check)
 
 
 def check_engine(

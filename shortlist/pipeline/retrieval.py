@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from shortlist.pipeline.arrays import BoolArray, FloatArray, Int64Array
+from shortlist.pipeline.arrays import FloatArray, Int64Array
 from shortlist.pipeline.exact.ranking import scores_of
 from shortlist.pipeline.exact.rows import Rows
 from shortlist.pipeline.exact.search import ExactSearch
 from shortlist.pipeline.fuse import RankFusion, Ranking, fused
+from shortlist.pipeline.index import Among
 
 if TYPE_CHECKING:  # imported where one is used
     from shortlist.pipeline.engines.approximate import ApproximateSearch
@@ -46,13 +47,13 @@ class Retriever(Protocol):
     def encodes(self) -> bool:
         """Whether it needs the embeddings of queries."""
 
-    def search(self, asked: Asked, top_k: int, mask: BoolArray | None) -> Ranking:
+    def search(self, asked: Asked, top_k: int, among: Among) -> Ranking:
         """The best rows of each query.
 
         Args:
             asked: the queries.
             top_k: how many rows.
-            mask: bool `[stored rows]`, the rows that may be found.
+            among: which may be found.
         """
 
 
@@ -64,10 +65,10 @@ class ByMeaning:
     kind: str
     encodes = True
 
-    def search(self, asked: Asked, top_k: int, mask: BoolArray | None) -> Ranking:
+    def search(self, asked: Asked, top_k: int, among: Among) -> Ranking:
         """See `Retriever`."""
         assert asked.embeddings is not None  # noqa: S101 - `encodes`
-        return self.embeddings.search(asked.embeddings, top_k, mask=mask)
+        return self.embeddings.search(asked.embeddings, top_k, mask=among.mask)
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ class ByWords:
     kind = "bm25"
     encodes = False
 
-    def search(self, asked: Asked, top_k: int, mask: BoolArray | None) -> Ranking:
+    def search(self, asked: Asked, top_k: int, among: Among) -> Ranking:
         """See `Retriever`."""
-        own = None if mask is None else mask[self.rows]
+        own = None if among.mask is None else among.mask[self.rows]
         scores, places = self.words.search(asked.texts, top_k, own)
         return scores, np.where(places >= 0, self.rows[places] if len(self.rows) else -1, -1)
 
@@ -103,10 +104,10 @@ class Fused:
         """Whether a part does."""
         return any(part.encodes for part in self.parts)
 
-    def search(self, asked: Asked, top_k: int, mask: BoolArray | None) -> Ranking:
+    def search(self, asked: Asked, top_k: int, among: Among) -> Ranking:
         """See `Retriever`. A passage has the same score at every `top_k` up to 100."""
         depth = max(top_k, LEAST_FUSED)
-        return fused([part.search(asked, depth, mask) for part in self.parts], top_k, self.rule)
+        return fused([part.search(asked, depth, among) for part in self.parts], top_k, self.rule)
 
 
 def similarities(asked: Asked, rows: Int64Array, embeddings: Rows) -> FloatArray:

@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    moments = random.Random(args.seed)
+    moments = random.Random(args.seed)  # noqa: S311 - moments to kill at
     index = Index(args.index)
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -348,7 +348,7 @@ def test_json_keeps_its_keys(found: dict[str, Any]) -> None:
     expected = (
         "retrieval cross_encoder reranked ceiling comparison queries judged without_relevant "
         "unjudged dangling depth exclude_self seconds retrieved missing latency footprint "
-        "peak_memory warnings passages intervals comparisons curve changed"
+        "peak_memory warnings passages intervals comparisons curve changed engine"
     )
     assert " ".join(found) == expected
 

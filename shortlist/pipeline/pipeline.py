@@ -68,7 +68,7 @@ logger = logging.getLogger(__name__)
 
 EXACT = "exact"
 FUSED_BY = "+"  # between the names of engines
-DEFAULT_FUSION = "rrf"
+DEFAULT_FUSION = "weighted"
 DEFAULT_TOP_K = 5
 GROUP_BY = ("document",)
 _HITS_AT_ONCE = 256  # passages loaded at once where an answer needs more than the candidates

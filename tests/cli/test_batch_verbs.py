@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import NOTES
+from notes import NOTES
 from test_cli import run
 
 from shortlist.data.runs import read_run

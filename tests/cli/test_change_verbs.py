@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import NOTES
+from notes import NOTES
 from test_cli import run
 
 from shortlist import RetrieveRerankPipeline

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import NOTES
+from notes import NOTES
 
 from shortlist.pipeline.index import Index
 

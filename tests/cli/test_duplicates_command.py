@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import NOTES
+from notes import NOTES
 from test_cli import run
 
 TWICE = {1: "a", 4: "b"}

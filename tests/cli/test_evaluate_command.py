@@ -20,7 +20,7 @@ from typing import Any
 import ir_measures
 import numpy as np
 import pytest
-from conftest import NOTES
+from notes import NOTES
 from test_cli import run
 from test_compare_command import tables
 from typer.testing import CliRunner

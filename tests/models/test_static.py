@@ -9,10 +9,10 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import NOTES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model2vec import StaticModel
+from notes import NOTES
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 

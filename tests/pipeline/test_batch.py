@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import NOTES
 from hypothesis import given
 from hypothesis import strategies as st
+from notes import NOTES
 
 from shortlist import CrossEncoder, Passage
 from shortlist.data.runs import read_run, write_run

@@ -8,9 +8,9 @@ from importlib import util
 
 import numpy as np
 import pytest
-from conftest import NOTES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from notes import NOTES
 from snowballstemmer import stemmer
 
 from shortlist import Passage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import NOTES
+from notes import NOTES
 from test_distinct import words
 
 from shortlist import Passage, RetrieveRerankPipeline

@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import NOTES
+from notes import NOTES
 
 from shortlist import BiEncoder, Passage, RetrieveRerankPipeline
 from shortlist.errors import DataError, IndexFolderError, ModelError, UsageError

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import NOTES
+from notes import NOTES
 
 from shortlist import BiEncoder, RetrieveRerankPipeline
 from shortlist.errors import ModelError, UsageError

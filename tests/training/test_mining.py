@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import NOTES
+from notes import NOTES
 
 from shortlist.errors import DataError
 from shortlist.training.leakage import HeldOut

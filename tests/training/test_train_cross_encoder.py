@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import NOTES
+from notes import NOTES
 
 from shortlist import CrossEncoder
 from shortlist.errors import UsageError

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import DIM, QUESTIONS, ROWS, encode_long_and_short, opened, passages, vector
+from surface import DIM, QUESTIONS, ROWS, encode_long_and_short, opened, passages, vector
 
 from shortlist import RetrieveRerankPipeline
 from shortlist.models.encoders import FunctionEncoder

@@ -10,10 +10,11 @@ import sys
 import time
 
 import pytest
-from conftest import QUESTIONS, ROWS, FunctionEncoder, encode, opened, passages
+from surface import QUESTIONS, ROWS, encode, opened, passages
 
 from shortlist import RetrieveRerankPipeline
 from shortlist.errors import IndexFolderError, ServerError, UsageError
+from shortlist.models.encoders import FunctionEncoder
 from shortlist.pipeline.push import push
 from shortlist.pipeline.remote import Collection
 from shortlist.records import Passage

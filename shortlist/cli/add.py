@@ -15,11 +15,11 @@ from shortlist.cli.options import (
     TextField,
     TitleField,
 )
-from shortlist.cli.reading import Reading, recorded_options
 from shortlist.cli.show import note
 from shortlist.data.ledger import counted
 from shortlist.pipeline.changes import add_passages, check_can_change
 from shortlist.pipeline.index import Index
+from shortlist.pipeline.reading import Reading, recorded_options
 from shortlist.pipeline.stages import encoder_of
 
 
@@ -65,7 +65,7 @@ def _add(
     check_can_change(opened, encoder)
     given: dict[str, Any] = {name: value for name, value in fields.items() if value}
     options = replace(recorded_options(opened.manifest), **given)
-    reading = Reading(source, encoder, options, are_recorded=True)
+    reading = Reading(source, encoder, options, note, are_recorded=True)
     done = add_passages(
         reading.passages(),
         index,

@@ -18,7 +18,6 @@ from shortlist.cli.options import (
     TextField,
     TitleField,
 )
-from shortlist.cli.reading import Reading, ReadingOptions
 from shortlist.cli.show import note, print_json, refuse_same
 from shortlist.cli.study import (
     check_depths,
@@ -39,6 +38,7 @@ from shortlist.evaluation.choose import choose as choose_system
 from shortlist.evaluation.metrics import parse_measures
 from shortlist.evaluation.report import check_extra, write_report
 from shortlist.models.presets import DEFAULT_PRESET
+from shortlist.pipeline.reading import Reading, ReadingOptions
 from shortlist.pipeline.stages import load_bi_encoder
 from shortlist.pipeline.systems import first_stages
 
@@ -116,7 +116,7 @@ def choose(
     asked = read_queries(queries) if queries else None
     judged = read_qrels(qrels) if qrels else None
     encoder = load_bi_encoder(DEFAULT_PRESET, device=device)
-    reading = Reading(source, encoder, ReadingOptions(id_field, title_field, text_field))
+    reading = Reading(source, encoder, ReadingOptions(id_field, title_field, text_field), note)
     bed = test_bed(
         name_of(source),
         reading.passages(),

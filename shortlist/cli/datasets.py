@@ -22,7 +22,6 @@ import shortlist
 from shortlist.cli.__main__ import run
 from shortlist.cli.markdown import markdown_table
 from shortlist.cli.options import CrossEncoderName, Device
-from shortlist.cli.reading import Reading, ReadingOptions
 from shortlist.cli.show import note, stdout, table
 from shortlist.cli.study import (
     TestBed,
@@ -44,6 +43,7 @@ from shortlist.evaluation.report import check_extra, write_report
 from shortlist.evaluation.robustness import Row, robustness, sentences
 from shortlist.models.loading import sha256
 from shortlist.models.presets import DEFAULT_PRESET, PRESETS
+from shortlist.pipeline.reading import Reading, ReadingOptions
 from shortlist.pipeline.stages import load_bi_encoder
 from shortlist.pipeline.systems import fingerprints, first_stages, local_systems
 
@@ -193,7 +193,7 @@ def _key(folder: Path, settings: Settings, output: Path) -> str:
 def _measured(folder: JudgedFolder, settings: Settings, output: Path) -> dict[str, Any]:
     queries, qrels = folder.read()
     encoder = load_bi_encoder(DEFAULT_PRESET, device=settings.device)
-    reading = Reading(str(folder.path), encoder, ReadingOptions())
+    reading = Reading(str(folder.path), encoder, ReadingOptions(), note)
     bed = test_bed(
         folder.path.resolve().name,
         reading.passages(),

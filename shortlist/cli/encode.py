@@ -23,12 +23,12 @@ from shortlist.cli.options import (
     TextField,
     TitleField,
 )
-from shortlist.cli.reading import Reading, ReadingOptions, report_cuts
-from shortlist.cli.show import note, refuse_same
+from shortlist.cli.show import note, refuse_same, report_cuts
 from shortlist.data.atomic import written
 from shortlist.data.queries import read_queries
 from shortlist.errors import DataError, UsageError
 from shortlist.models.presets import DEFAULT_PRESET
+from shortlist.pipeline.reading import Reading, ReadingOptions
 from shortlist.pipeline.stages import load_bi_encoder
 from shortlist.pipeline.vectors import NpyWriter
 from shortlist.pipeline.writing import PASSAGES_AT_ONCE
@@ -69,7 +69,7 @@ def encode(
     if queries and options != ReadingOptions():
         raise UsageError("--queries reads queries as they are; leave out --...-field and the cuts")
     model = load_bi_encoder(preset, bi_encoder, device=device, precision=precision)
-    reading = None if queries else Reading(source, model, options)
+    reading = None if queries else Reading(source, model, options, note)
     pairs: Iterator[tuple[str, str]]
     if reading:
         pairs = ((passage.id, passage.model_text) for passage in reading.passages())

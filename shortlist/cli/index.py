@@ -23,17 +23,19 @@ from shortlist.cli.options import (
     TextField,
     TitleField,
 )
-from shortlist.cli.reading import Reading, ReadingOptions, report_cuts
-from shortlist.cli.show import note
+from shortlist.cli.show import note, report_cuts
 from shortlist.errors import UsageError
-from shortlist.models.bi_encoder import BiEncoder
+from shortlist.models.bi_encoder import BiEncoder, choose_device
 from shortlist.models.presets import DEFAULT_PRESET
-from shortlist.pipeline.index import refuse_to_replace
+from shortlist.pipeline.index import Index, refuse_to_replace
 from shortlist.pipeline.layout import Store
 from shortlist.pipeline.pipeline import EXACT, RetrieveRerankPipeline, check_engine
+from shortlist.pipeline.ray_building import build_on_ray, require_ray
+from shortlist.pipeline.reading import Reading, ReadingOptions
 from shortlist.pipeline.schedule import DEFAULT_DEPTH
-from shortlist.pipeline.stages import NO_MODEL, load_bi_encoder, precision_beside
+from shortlist.pipeline.stages import NO_MODEL, load_bi_encoder, new_manifest, precision_beside
 from shortlist.pipeline.vectors import OwnVectors, read_vectors
+from shortlist.pipeline.writing import progress_bar
 from shortlist.records import Passage
 
 
@@ -73,6 +75,14 @@ def index(
     ] = "float32",
     engine: EngineName = EXACT,
     target_recall: TargetRecall = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Read and encode on a Ray cluster: HOST:PORT of its head, auto, or local.",
+        ),
+    ] = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
 ) -> None:
@@ -91,6 +101,10 @@ def index(
         raise UsageError("vectors without a SOURCE have no columns, no texts and no second stage")
     if ids is not None and embeddings is None:
         raise UsageError("--ids names the rows of --embeddings; give both")
+    if ray is not None:
+        if embeddings is not None:
+            raise UsageError("own vectors are not encoded; leave --ray out")
+        require_ray()
     refuse_to_replace(output, overwrite)  # before the models are loaded
     check_engine(engine, target_recall)
     vectors = read_vectors(embeddings, ids) if embeddings else None
@@ -99,6 +113,19 @@ def index(
     if source is None and vectors is not None:
         _index_vectors(
             vectors, output, model, preset, overwrite=overwrite, store=store, device=device
+        )
+    elif ray is not None:
+        _build_on_cluster(
+            str(source),
+            output,
+            ray,
+            preset=preset,
+            model=model,
+            cross_encoder=cross_encoder,
+            options=options,
+            overwrite=overwrite,
+            store=store,
+            device=device,
         )
     else:
         build(
@@ -139,7 +166,7 @@ def build(
     device: str = "auto",
 ) -> RetrieveRerankPipeline:
     """Index a collection and say on stderr what was kept, dropped and cut."""
-    reading = Reading(source, model, options or ReadingOptions())
+    reading = Reading(source, model, options or ReadingOptions(), note)
     pipeline = RetrieveRerankPipeline.build(
         reading.passages(),
         output,
@@ -155,10 +182,48 @@ def build(
         progress=None,
     )
     reading.report()
-    manifest = pipeline.index.manifest
-    report_cuts(model, manifest.cut_passages, manifest.cut_tokens)
-    note(f"index: {output} ({pipeline.index.size() / 1e6:.1f} MB)")
+    _report_index(output, pipeline.index, model)
     return pipeline
+
+
+def _build_on_cluster(
+    source: str,
+    output: Path,
+    address: str,
+    *,
+    model: BiEncoder,
+    preset: str,
+    cross_encoder: str | None,
+    options: ReadingOptions,
+    overwrite: bool,
+    store: Store,
+    device: str,
+) -> None:
+    """The same, with the workers of a Ray cluster."""
+    reading = Reading(source, model, options, note)
+    manifest = new_manifest(
+        model,
+        cross_encoder=cross_encoder,
+        preset=preset,
+        store=store,
+        source=reading.described(),
+    )
+    with progress_bar("indexing", None, "passages", None) as bar:
+        index = build_on_ray(
+            reading,
+            output,
+            address,
+            manifest,
+            device=choose_device(device, model.precision),
+            overwrite=overwrite,
+            bar=bar,
+        )
+    _report_index(output, index, model)
+
+
+def _report_index(output: Path, index: Index, model: BiEncoder) -> None:
+    report_cuts(model, index.manifest.cut_passages, index.manifest.cut_tokens)
+    note(f"index: {output} ({index.size() / 1e6:.1f} MB)")
 
 
 def _index_vectors(

@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from shortlist.data.ledger import counted
 from shortlist.errors import UsageError
+from shortlist.models.encoders import Encoder
 from shortlist.records import Hit
 
 LONGEST_TEXT = 700  # characters of a passage that are shown
@@ -32,6 +34,15 @@ def stdout() -> Console:
 def note(message: str) -> None:
     """A remark for the user, on stderr."""
     typer.echo(message, err=True)
+
+
+def report_cuts(model: Encoder, passages: int, tokens: int) -> None:
+    """Say on stderr what the model did not read."""
+    if passages:
+        note(
+            f"{counted(passages, 'passages')} longer than the {model.max_tokens} tokens that "
+            f"{model.name} reads; {counted(tokens, 'tokens')} cannot be found (--cut-records cuts)"
+        )
 
 
 def refuse_same(output: Path | None, *inputs: Path | None) -> None:

@@ -10,13 +10,13 @@ import typer
 from shortlist.cli.engines import bring_engines_up_to_date
 from shortlist.cli.index import build
 from shortlist.cli.options import Device, SourceArgument
-from shortlist.cli.reading import Reading, recorded_options, report_cuts
-from shortlist.cli.show import note
+from shortlist.cli.show import note, report_cuts
 from shortlist.data.ledger import counted
 from shortlist.errors import IndexFolderError
 from shortlist.models.presets import DEFAULT_PRESET
 from shortlist.pipeline.index import Index
 from shortlist.pipeline.layout import Manifest
+from shortlist.pipeline.reading import Reading, recorded_options
 from shortlist.pipeline.stages import encoder_of, load_bi_encoder
 from shortlist.pipeline.sync import sync as sync_index
 
@@ -41,7 +41,7 @@ def sync(
     opened = Index(index)
     recorded = opened.manifest.source
     encoder = encoder_of(opened, device=device, precision=opened.manifest.model.precision)
-    reading = Reading(source, encoder, recorded_options(opened.manifest), are_recorded=True)
+    reading = Reading(source, encoder, recorded_options(opened.manifest), note, are_recorded=True)
     if recorded.get("kind") != reading.collection.kind:
         raise IndexFolderError(
             f"{index} was made from a {recorded.get('kind', 'list of passages')}, and {source} is "

@@ -9,13 +9,13 @@ import typer
 from tqdm import tqdm
 
 from shortlist.cli.options import Device, IndexArgument
-from shortlist.cli.reading import Reading, recorded_options
 from shortlist.cli.show import note
 from shortlist.data.ledger import counted
 from shortlist.errors import DamagedIndexError, IndexFolderError, ModelError
 from shortlist.models.encoders import Encoder
 from shortlist.pipeline.engines.derived import check_files, read_record, saved_engines
 from shortlist.pipeline.layout import Manifest
+from shortlist.pipeline.reading import Reading, recorded_options
 from shortlist.pipeline.stages import recorded_encoder
 from shortlist.pipeline.verify import LOST, Fault, faults_of, restore
 from shortlist.pipeline.verify import repair as repair_index
@@ -80,7 +80,7 @@ def repair(
     encoder = _encoder(index, manifest, device)
     # what cannot be read is an error before anything is dropped
     options = recorded_options(manifest)
-    reading = Reading(source, encoder, options, are_recorded=True) if source else None
+    reading = Reading(source, encoder, options, note, are_recorded=True) if source else None
     faults = _faults(index, encoder)
     if not faults and not manifest.source.get(LOST):
         note(f"{index} is whole: there is nothing to repair")

@@ -294,5 +294,10 @@ def runner(model: ExportedModel) -> Run:
 
 
 def cores() -> int:
-    """How many CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many CPU cores this process may use: no more than ``OMP_NUM_THREADS``, where it is set.
+
+    Frameworks that share a machine between processes (Ray, Slurm) say so by that variable.
+    """
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(own, max(1, int(asked))) if asked.isdecimal() else own

@@ -175,7 +175,9 @@ def _make_draft(path: Path, manifest: Manifest) -> Path:
     try:
         if (draft / MANIFEST).exists() and not _may_go_on(draft, manifest, overwrite=True):
             for file in draft.iterdir():
-                if file.name != LOCK:
+                if file.is_dir():  # engines, or what workers of a cluster wrote
+                    shutil.rmtree(file)
+                elif file.name != LOCK:
                     file.unlink()
         if not (draft / MANIFEST).exists():
             _first(manifest, path).write(draft)

@@ -68,7 +68,7 @@ def add_passages(
         check_can_change(writer.index, encoder)
         ids = UniqueIds(writer)
         for batch in batches(as_passages(passages)):
-            ids.claim(batch)
+            ids.claim([passage.id for passage in batch])
             places = writer.index.rows_of(passage.id for passage in batch)
             before, known = _there(writer.index, places)
             new = [passage for passage in batch if before.get(passage.id) != passage]

@@ -39,6 +39,7 @@ MANIFEST = "manifest.json"
 DRAFT = MANIFEST + ".draft"  # renamed when it is complete
 LOCK = "writer.lock"
 OURS = "segment-*"  # files that belong to an index, or did
+STAGING = "ray-"  # begins the name of a folder in which other processes write segments
 _UNKNOWN = "0" * 64  # stands for the manifest's own SHA-256 while it is computed
 
 Store: TypeAlias = Literal["float32", "float16"]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-import shortlist
 from shortlist.errors import UsageError
 from shortlist.models.bi_encoder import choose_device
 from shortlist.models.cross_encoder import CrossEncoder, Scorer
@@ -34,7 +33,7 @@ from shortlist.pipeline.exact.rows import Rows
 from shortlist.pipeline.exact.search import ExactSearch
 from shortlist.pipeline.fuse import RankFusion, Ranking, check_weights, fusion_named
 from shortlist.pipeline.index import Among, Index
-from shortlist.pipeline.layout import Manifest, Store, checked_store
+from shortlist.pipeline.layout import Store
 from shortlist.pipeline.rerank import reranked
 from shortlist.pipeline.retrieval import (
     Asked,
@@ -48,10 +47,9 @@ from shortlist.pipeline.schedule import DEFAULT_DEPTH, Effort, Pace
 from shortlist.pipeline.segments import CheckLevel
 from shortlist.pipeline.stages import (
     EncoderChoice,
-    checked_second_stage,
     encoder_of,
     first_stage,
-    model_record,
+    new_manifest,
     precision_beside,
     recorded_encoder,
     second_stage,
@@ -183,12 +181,12 @@ class RetrieveRerankPipeline:
         )
         check_engine(engine, target_recall)
         path = Path(path)
-        manifest = Manifest(
-            model=model_record(encoder),
-            cross_encoder=checked_second_stage(cross_encoder, preset),
-            store=checked_store(store),
+        manifest = new_manifest(
+            encoder,
+            cross_encoder=cross_encoder,
+            preset=preset,
+            store=store,
             source=source() if source else {},
-            created_by=f"shortlist {shortlist.__version__}",
         )
         total = len(passages) if isinstance(passages, Sized) else None  # the time left is known
         stream = as_passages(passages)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -72,6 +72,15 @@ class Rows:
     cut_tokens: Int64Array
 
 
+def joined(parts: Sequence[Rows]) -> Rows:
+    """Rows one after the other."""
+    return Rows(
+        [passage for part in parts for passage in part.passages],
+        np.concatenate([part.embeddings for part in parts]),
+        np.concatenate([part.cut_tokens for part in parts]),
+    )
+
+
 def npy_header(store: Store, shape: tuple[int, ...]) -> bytes:
     """The first 128 bytes of a `.npy` file, version 1.0, in the one form that we write and read."""
     fields = str({"descr": _DTYPES[store], "fortran_order": False, "shape": shape})
@@ -101,6 +110,19 @@ def write_segment(folder: Path, number: int, rows: Rows, store: Store) -> Segmen
         cut_passages=int((cut > 0).sum()),
         cut_tokens=int(cut.sum()),
     )
+
+
+def moved_segment(source: Path, folder: Path, record: SegmentRecord, number: int) -> SegmentRecord:
+    """Move the files of a segment into an index, under another number; its record there.
+
+    Raises:
+        OSError: another disk, or the like.
+    """
+    passages = replace(record.passages, name=passages_file(number))
+    embeddings = replace(record.embeddings, name=embeddings_file(number))
+    (source / record.passages.name).rename(folder / passages.name)
+    (source / record.embeddings.name).rename(folder / embeddings.name)
+    return replace(record, passages=passages, embeddings=embeddings)
 
 
 def stored_as(store: Store, embeddings: FloatArray) -> NDArray[np.floating[Any]]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+import shortlist
 from shortlist.errors import DataError, IndexFolderError, UsageError
 from shortlist.models.bi_encoder import BiEncoder, choose_device
 from shortlist.models.cross_encoder import require_one_logit
@@ -15,7 +16,7 @@ from shortlist.models.loading import resolve
 from shortlist.models.onnx import PrecisionChoice
 from shortlist.models.presets import preset as preset_named
 from shortlist.pipeline.index import Index
-from shortlist.pipeline.layout import ModelRecord
+from shortlist.pipeline.layout import Manifest, ModelRecord, Store, checked_store
 from shortlist.pipeline.vectors import check_same_model
 
 EncoderChoice: TypeAlias = str | Path | Encoder | Callable[[list[str]], Any] | None
@@ -166,6 +167,29 @@ def check_function(index: Index, encoder: Encoder) -> None:
         check_same_model(encoder, texts, index.vectors(rows), "the index's embeddings")
     except DataError as error:
         raise IndexFolderError(f"{index.path}: {error}") from error
+
+
+def new_manifest(
+    encoder: Encoder,
+    *,
+    cross_encoder: str | None,
+    preset: str,
+    store: Store,
+    source: dict[str, Any],
+) -> Manifest:
+    """What an index is to be, before there is anything in it.
+
+    Raises:
+        ModelError: no such second stage.
+        UsageError: embeddings cannot be kept so.
+    """
+    return Manifest(
+        model=model_record(encoder),
+        cross_encoder=checked_second_stage(cross_encoder, preset),
+        store=checked_store(store),
+        source=source,
+        created_by=f"shortlist {shortlist.__version__}",
+    )
 
 
 def model_record(encoder: Encoder) -> ModelRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,9 +16,17 @@ import numpy as np
 from shortlist.errors import DataError, IndexWriteError
 from shortlist.pipeline.arrays import FloatArray, Int64Array, check_embeddings
 from shortlist.pipeline.index import Index
-from shortlist.pipeline.layout import DRAFT, OURS, Manifest, SegmentRecord
+from shortlist.pipeline.layout import DRAFT, OURS, STAGING, Manifest, SegmentRecord
 from shortlist.pipeline.lock import WriterLock
-from shortlist.pipeline.segments import Rows, Segment, stored_as, weight, write_segment
+from shortlist.pipeline.segments import (
+    Rows,
+    Segment,
+    joined,
+    moved_segment,
+    stored_as,
+    weight,
+    write_segment,
+)
 from shortlist.records import Passage
 
 ROWS_PER_SEGMENT = 32_768
@@ -58,6 +67,8 @@ class IndexWriter:
         try:
             self.index = Index(self.path, like=like)
             remove_leftovers(self.path)
+            for staging in self.path.glob(STAGING + "*"):  # of workers whose driver was killed
+                shutil.rmtree(staging, ignore_errors=True)
         except BaseException:
             self._lock.release()
             raise
@@ -104,20 +115,7 @@ class IndexWriter:
             UsageError: embeddings that float16 cannot hold, in an index that keeps it.
         """
         manifest = self.index.manifest
-        first = len(self)
-        embeddings = check_embeddings(rows.embeddings, f"embeddings of passages from {first}")
-        expected = (len(rows.passages), manifest.model.dim)
-        if embeddings.shape != expected:
-            raise DataError(
-                f"got embeddings of shape {embeddings.shape} for {len(rows.passages)} passages, "
-                f"expected {expected}"
-            )
-        lengths = np.einsum("ij,ij->i", embeddings, embeddings)
-        for row in np.flatnonzero(lengths == 0):
-            raise DataError(f"the embedding of passage number {first + row} is all zeros")
-        for number, passage in enumerate(rows.passages, first):
-            if not passage.id:
-                raise DataError(f"passage number {number} has an empty id; give every passage one")
+        embeddings = check_rows(rows, len(self), manifest.model.dim)
         stored_as(manifest.store, embeddings)  # what does not fit is refused here
         self._passages += rows.passages
         self._embeddings.extend(embeddings)
@@ -189,6 +187,22 @@ class IndexWriter:
         self._passages, self._embeddings, self._cut_tokens = [], [], []
         self._deleted, self._weight = [], 0
 
+    def adopt(self, folder: Path, record: SegmentRecord) -> None:
+        """Commit a segment that was written to another folder of the same disk; it is moved.
+
+        Args:
+            folder: where it is.
+            record: as `write_segment` returned it.
+
+        Raises:
+            IndexWriteError: it cannot be moved, or the manifest not be written.
+        """
+        self.commit()  # what was appended comes first
+        with self._committing():
+            moved = moved_segment(folder, self.path, record, self._next_segment)
+            self._next_segment += 1
+            self._publish([*(segment.record for segment in self.index.segments), moved], {})
+
     def rewrite(self, made: Mapping[int, Sequence[Rows]]) -> None:
         """Put other rows in the place of some segments, by their number; one commit.
 
@@ -254,7 +268,7 @@ class IndexWriter:
     def _written(self, rows: Sequence[Rows]) -> list[SegmentRecord]:
         """Write rows as new segments."""
         records = []
-        for part in _cut_into_segments(_joined(rows)) if rows else ():
+        for part in _cut_into_segments(joined(rows)) if rows else ():
             records.append(
                 write_segment(self.path, self._next_segment, part, self.index.manifest.store)
             )
@@ -291,6 +305,33 @@ class IndexWriter:
         self.index = self.index.followed_by(manifest)
 
 
+def check_rows(rows: Rows, first: int, dim: int) -> FloatArray:
+    """The embeddings of passages that may go into an index.
+
+    Args:
+        rows: the passages.
+        first: the number of the first one, for the messages.
+        dim: of the model.
+
+    Raises:
+        DataError: an empty id, or embeddings of another shape, not finite, or all zeros.
+    """
+    embeddings = check_embeddings(rows.embeddings, f"embeddings of passages from {first}")
+    expected = (len(rows.passages), dim)
+    if embeddings.shape != expected:
+        raise DataError(
+            f"got embeddings of shape {embeddings.shape} for {len(rows.passages)} passages, "
+            f"expected {expected}"
+        )
+    lengths = np.einsum("ij,ij->i", embeddings, embeddings)
+    for row in np.flatnonzero(lengths == 0):
+        raise DataError(f"the embedding of passage number {first + row} is all zeros")
+    for number, passage in enumerate(rows.passages, first):
+        if not passage.id:
+            raise DataError(f"passage number {number} has an empty id; give every passage one")
+    return embeddings
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what the manifest does not name: of commits that failed, or that others followed.
 
@@ -316,14 +357,6 @@ def _that_fit_together(segments: Sequence[Segment]) -> Sequence[Segment]:
             break
         count += 1
     return segments[:count]
-
-
-def _joined(parts: Sequence[Rows]) -> Rows:
-    return Rows(
-        [passage for part in parts for passage in part.passages],
-        np.concatenate([part.embeddings for part in parts]),
-        np.concatenate([part.cut_tokens for part in parts]),
-    )
 
 
 def _cut_into_segments(rows: Rows) -> Iterator[Rows]:

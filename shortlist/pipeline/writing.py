@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -59,7 +59,7 @@ def write_encoded(
     stores = [own, *known]
     count = 0
     for batch in batches(_not_committed(writer, iter(passages), ids, own, bar)):
-        ids.claim(batch)
+        ids.claim([passage.id for passage in batch])
         rows, encoded = encode_once(batch, encoder, stores, bar.update)
         count += encoded
         own.add(batch, range(len(writer), len(writer) + len(batch)))
@@ -84,7 +84,7 @@ def _not_committed(
         there = before.passages(rows)
         now = list(islice(stream, len(rows)))
         same = next((i for i, p in enumerate(there) if now[i : i + 1] != [p]), len(there))
-        ids.claim(now[:same])
+        ids.claim([passage.id for passage in now[:same]])
         own.add(now[:same], rows[:same])
         bar.update(same)
         compared += same
@@ -124,7 +124,7 @@ def write_vectors(
     for batch in batches(drawn, ROWS_PER_SEGMENT):
         rows = np.array(places)
         places.clear()
-        ids.claim(batch)
+        ids.claim([passage.id for passage in batch])
         embeddings = check_embeddings(vectors.embeddings[rows], "own embeddings")
         sample = np.linspace(0, len(batch) - 1, min(SAMPLE, len(batch))).astype(int)
         texts = [batch[i].model_text for i in sample]
@@ -167,27 +167,27 @@ class UniqueIds:
         self._numbers = HashedRows()
         self._count = 0
 
-    def claim(self, passages: list[Passage]) -> None:
+    def claim(self, ids: Sequence[str]) -> None:
         """Take the ids of the next passages.
 
         Raises:
             DataError: an id is empty, or was there before; both places are named.
         """
         batch: set[str] = set()
-        for number, passage in enumerate(passages, self._count):
-            if not passage.id:
+        for number, name in enumerate(ids, self._count):
+            if not name:
                 raise DataError(f"passage number {number} has an empty id; give every passage one")
-            key = fingerprint(passage.id)
+            key = fingerprint(name)
             before = self._numbers.get(key)
             # Two ids may share a hash, and nothing is wrong then
-            if before >= 0 and (passage.id in batch or self._is_written(passage.id)):
+            if before >= 0 and (name in batch or self._is_written(name)):
                 raise DataError(
-                    f"the id {_short(passage.id)} of passage number {number} is that of passage "
+                    f"the id {_short(name)} of passage number {number} is that of passage "
                     f"number {before}; ids must be unique"
                 )
             self._numbers.add(key, number)
-            batch.add(passage.id)
-        self._count += len(passages)
+            batch.add(name)
+        self._count += len(ids)
 
     def _is_written(self, passage_id: str) -> bool:
         waiting = (passage.id for passage in self._writer.waiting)

@@ -53,3 +53,8 @@ def opened(path, encoder, engine, **options):
     return RetrieveRerankPipeline.open(
         path, bi_encoder=encoder, cross_encoder="none", engine=engine, **options
     )
+
+
+def search_of(pipeline):
+    """The engine's search over the state that the pipeline has open."""
+    return pipeline._search_with_engine(pipeline.engine, pipeline.index)

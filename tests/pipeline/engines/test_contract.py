@@ -8,7 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from surface import DIM, QUESTIONS, ROWS, encode_long_and_short, opened, passages, vector
+from surface import (
+    DIM,
+    QUESTIONS,
+    ROWS,
+    encode_long_and_short,
+    opened,
+    passages,
+    search_of,
+    vector,
+)
 
 from shortlist import RetrieveRerankPipeline
 from shortlist.models.encoders import FunctionEncoder
@@ -152,16 +161,16 @@ def _before(year):
 
 def test_what_is_added_is_found_at_once_and_later_by_the_engine(engine, copied, encoder):
     pipeline = opened(copied, encoder, engine)
-    first = pipeline._search_over(pipeline.index)
+    first = search_of(pipeline)
     pipeline.add(passages(ROWS, ROWS + 50))
-    assert pipeline._search_over(pipeline.index).new_rows == 50
+    assert search_of(pipeline).new_rows == 50
     grown = BruteForce(passages(0, ROWS + 50), encoder)
     check(pipeline, grown, 10)
     assert pipeline.search(passages(ROWS + 9, ROWS + 10)[0].text, top_k=1)[0].id == f"p{ROWS + 9}"
     assert len(first.engine) == ROWS  # nothing was built for so few
     pipeline.upsert([Passage("p3", "another text altogether")])
     pipeline.add(passages(ROWS + 50, ROWS + 1200))
-    later = pipeline._search_over(pipeline.index)
+    later = search_of(pipeline)
     assert later.new_rows == 0  # now it was extended, or built anew
     kept = [p for p in passages(0, ROWS + 1200) if p.id != "p3"]
     kept.insert(ROWS + 50, Passage("p3", "another text altogether", metadata={"year": 0}))
@@ -202,7 +211,7 @@ def test_dot_products_of_long_and_short_vectors(engine, tmp_path):
     kept = passages(0, 2_000)
     RetrieveRerankPipeline.build(kept, path, bi_encoder=lengths, cross_encoder="none")
     pipeline = opened(path, lengths, engine)
-    assert pipeline._search_over(pipeline.index).space.dim == DIM + 1
+    assert search_of(pipeline).space.dim == DIM + 1
     check(pipeline, BruteForce(kept, lengths), 10)
 
 

@@ -1,19 +1,17 @@
-"""How a verb reads a collection: the options, and what is said on stderr about what was read."""
+"""A collection on its way into an index: how it is read, and what is said about what was read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from shortlist.cli.show import note
 from shortlist.data.collections import Collection, Cutting, load
 from shortlist.data.columns import Columns
 from shortlist.data.language import LanguageSample
-from shortlist.data.ledger import EVERYTHING, counted
+from shortlist.data.ledger import EVERYTHING
 from shortlist.errors import UsageError
-from shortlist.models.encoders import Encoder
 from shortlist.models.presets import languages_of
 from shortlist.pipeline.layout import Manifest
 from shortlist.records import Passage
@@ -44,7 +42,13 @@ def recorded_options(manifest: Manifest) -> ReadingOptions:
 class Reading:
     """A collection on its way into an index, and what was seen on the way.
 
-    `are_recorded` options are those of an index, for whatever is added to it: used where they fit.
+    Args:
+        source: what `shortlist.data.collections.load` reads.
+        model: counts the tokens of a passage.
+        options: what the user asked for.
+        say: told what the user should hear.
+        are_recorded: the options are those of an index, for whatever is added to it: used where
+            they fit.
 
     Raises:
         UsageError: passages longer than the model reads were asked for.
@@ -52,7 +56,13 @@ class Reading:
     """
 
     def __init__(
-        self, source: str, model: Any, options: ReadingOptions, *, are_recorded: bool = False
+        self,
+        source: str,
+        model: Any,
+        options: ReadingOptions,
+        say: Callable[[str], object],
+        *,
+        are_recorded: bool = False,
     ) -> None:
         limit = model.max_tokens if options.passage_tokens is None else options.passage_tokens
         if not 8 <= limit <= model.max_tokens:
@@ -66,9 +76,10 @@ class Reading:
                 f"{limit} tokens of a passage"
             )
         self._source = source
-        self._options = options
+        self.options = options
+        self.say = say
         self._languages = LanguageSample(
-            languages_of(model.name), lambda warning: note(f"warning: {warning}")
+            languages_of(model.name), lambda warning: say(f"warning: {warning}")
         )
         cutting = Cutting(model.count_tokens, limit, options.overlap, options.cut_records)
         self.collection: Collection = load(
@@ -80,6 +91,11 @@ class Reading:
                 f"the rows of a {self.collection.kind} stay whole; to cut those that are too long "
                 "into passages, add --cut-records"
             )
+
+    @property
+    def absolute_source(self) -> str:
+        """The source as a process in another folder finds it."""
+        return self._source if "://" in self._source else str(Path(self._source).resolve())
 
     def passages(self) -> Iterator[Passage]:
         """Stream the passages; what language they are in is looked at in passing."""
@@ -97,7 +113,7 @@ class Reading:
             "noted": dict(ledger.noted),
             "warnings": ledger.warnings,
             "languages": dict(self._languages.counts().most_common(5)),
-            "options": asdict(self._options),
+            "options": asdict(self.options),
         }
 
     def is_unreadable(self, document: str) -> bool:
@@ -108,16 +124,7 @@ class Reading:
         )
 
     def report(self) -> None:
-        """Say on stderr what was kept and dropped."""
+        """Say what was kept and dropped."""
         for warning in self.collection.ledger.warnings:
-            note(f"warning: {warning}")
-        note(f"{self.collection.kind}: {self.collection.ledger.summary()}")
-
-
-def report_cuts(model: Encoder, passages: int, tokens: int) -> None:
-    """Say on stderr what the model did not read."""
-    if passages:
-        note(
-            f"{counted(passages, 'passages')} longer than the {model.max_tokens} tokens that "
-            f"{model.name} reads; {counted(tokens, 'tokens')} cannot be found (--cut-records cuts)"
-        )
+            self.say(f"warning: {warning}")
+        self.say(f"{self.collection.kind}: {self.collection.ledger.summary()}")

@@ -149,12 +149,17 @@ def real_rows(work: Path) -> np.ndarray:
     if not file.exists():
         from shortlist import BiEncoder
 
-        files = [*sorted(DATA.glob("*/queries.jsonl")), DATA / "quora" / "corpus.jsonl"]
-        texts = sorted({json.loads(line)["text"] for path in files for line in path.open()})
-        chosen = np.random.default_rng(0).permutation(len(texts))[: REAL + QUERIES]
         model = BiEncoder.load("all-MiniLM-L6-v2", precision="int8")
-        np.save(file, model.encode_passages([texts[number] for number in chosen]))
+        np.save(file, model.encode_passages(real_texts()))
     return np.load(file, mmap_mode="r")
+
+
+def real_texts() -> list[str]:
+    """What they were made from."""
+    files = [*sorted(DATA.glob("*/queries.jsonl")), DATA / "quora" / "corpus.jsonl"]
+    texts = sorted({json.loads(line)["text"] for path in files for line in path.open()})
+    chosen = np.random.default_rng(0).permutation(len(texts))[: REAL + QUERIES]
+    return [texts[number] for number in chosen]
 
 
 def rows_of(work: Path, count: int) -> np.ndarray:

@@ -324,7 +324,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--engines", default=",".join(ENGINES))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--no-vicinity", action="store_true")
+    parser.add_argument("--vicinity", default="hnswlib,faiss,annoy", help="which of its backends")
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -337,7 +337,7 @@ def main() -> None:
     index = index_of(options.work, options.rows, encoder)
     exact = ExactSearch(index.embeddings, integers=True)
     searches = {name: opened(index, name, encoder) for name in names}
-    theirs = [] if options.no_vicinity else vicinity_lines(corpus, names)
+    theirs = vicinity_lines(corpus, options.vicinity.split(","))
     lines: dict[int, list[Line]] = {}
     for k in (10, 100):
         _, best = exact.search(queries, k)

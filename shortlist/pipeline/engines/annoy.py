@@ -42,7 +42,9 @@ class AnnoyEngine:
     def more(self, effort: Effort, factor: float) -> Effort:
         return {"search_k": round(effort["search_k"] * factor)}
 
-    def nearest(self, queries: FloatArray, count: int, effort: Effort) -> Int64Array:
+    def nearest(
+        self, queries: FloatArray, count: int, effort: Effort
+    ) -> tuple[Int64Array, FloatArray | None]:
         labels = np.full((len(queries), count), -1, dtype=np.int64)
 
         def search(numbers: range) -> None:
@@ -58,7 +60,7 @@ class AnnoyEngine:
         else:  # Annoy lets go of the interpreter while it searches
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(search, (range(n, len(queries), threads) for n in range(threads))))
-        return labels
+        return labels, None
 
     def save(self, folder: Path) -> None:
         self._forest.save(str(folder / FILE))

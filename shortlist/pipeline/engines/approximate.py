@@ -1,6 +1,7 @@
 """Search with an engine: it names candidates, and everything else is the same for every engine.
 
-Scores are the true ones, as those of the exact search, and so is the order. Deleted passages and
+The order is that of the true scores, as in the exact search, and so are the scores, up to the
+rounding of float32 where an engine says its own. Deleted passages and
 filters are seen to here: as many more are fetched as may not be found. (FAISS can look at a filter
 itself. Where nothing near a query met it, it found one in twenty of the nearest rows that did.)
 Rows that the engine does not have yet are searched exactly; and where it found fewer than there
@@ -20,8 +21,9 @@ from shortlist.errors import UsageError
 from shortlist.pipeline.arrays import BoolArray, FloatArray, Int64Array, check_embeddings
 from shortlist.pipeline.engines.labels import Labels, uncovered
 from shortlist.pipeline.engines.protocol import Effort, Engine, Kind
+from shortlist.pipeline.engines.rescoring import best_of
 from shortlist.pipeline.engines.space import Space
-from shortlist.pipeline.exact.ranking import Ranking, scores_of
+from shortlist.pipeline.exact.ranking import Ranking, products_of
 from shortlist.pipeline.exact.rows import Rows
 from shortlist.pipeline.exact.search import ExactSearch
 from shortlist.pipeline.index import Index
@@ -95,6 +97,7 @@ class ApproximateSearch:
         self._new = uncovered(rows, index)
         self.gone_labels = int((rows < 0).sum())  # of rows that are deleted
         self._is_identity = bool((rows == np.arange(len(rows))).all())
+        self._longest = 1.0 if space.largest is None else space.largest**0.5
         self._lock = Lock()
         self._exact: ExactSearch | None = None
         self._new_search: ExactSearch | None = None
@@ -161,17 +164,40 @@ class ApproximateSearch:
         here, new = self._reachable(mask)
         if here <= max(FEW_ROWS, 2 * top_k) or here < FEW_SHARE * len(self.engine):
             return self._exactly(queries, top_k, mask)
+        scores = np.full((len(queries), top_k), -np.inf, np.float32)
+        found = np.full((len(queries), top_k), -1, np.int64)
         wanted = min(top_k, here)
-        numbers, rows, lacking = self._candidates(queries, wanted, here, mask)
-        ranking = Ranking(len(queries), top_k)
-        wide = queries.astype(np.float64)
-        ranking.merge(numbers, rows, scores_of(wide, self._all_rows, numbers, rows))
-        if new:
-            self._merge_new(ranking, queries, top_k, mask)
-        scores, found = ranking.scores, ranking.numbers
-        if len(lacking):
-            scores[lacking], found[lacking] = self._exactly(queries[lacking], top_k, mask)
+        asked = np.arange(len(queries))
+        fetched = self._to_fetch(wanted, here)
+        while len(asked):
+            rows, products = self._fetched(queries[asked], fetched, mask)
+            enough = (rows >= 0).sum(axis=1) >= wanted
+            full = asked[enough]
+            ranking = best_of(
+                queries[full],
+                self._all_rows,
+                rows[enough],
+                None if products is None else products[enough],
+                top_k,
+                self._longest,
+                self.kind.multiply,
+            )
+            if new:
+                self._merge_new(ranking, queries[full], top_k, mask)
+            scores[full], found[full] = ranking.scores, ranking.numbers
+            asked = asked[~enough]
+            if 2 * fetched > FEW_SHARE * len(self.engine):
+                break
+            fetched *= 2
+        if len(asked):
+            scores[asked], found[asked] = self._exactly(queries[asked], top_k, mask)
         return scores, found
+
+    def true_scores(self, queries: FloatArray, rows: Int64Array) -> FloatArray:
+        """Of rows `[q, k]`, float32 `[q, k]`: the float64 sums, rounded."""
+        wide = queries.astype(np.float64)
+        products = products_of(wide, self._all_rows, np.maximum(rows, 0))
+        return products.astype(np.float32)
 
     def _reachable(self, mask: BoolArray | None) -> tuple[int, int]:
         """How many rows may be found that the engine has, and that it does not have."""
@@ -180,45 +206,29 @@ class ApproximateSearch:
         new = int(mask[self._new].sum())
         return int(mask.sum()) - new, new
 
-    def _candidates(
-        self, queries: FloatArray, wanted: int, here: int, mask: BoolArray | None
-    ) -> tuple[Int64Array, Int64Array, Int64Array]:
-        """Numbers of queries, rising, with rows that may be found; and queries with too few."""
-        vectors = self.space.of_queries(queries)
+    def _to_fetch(self, wanted: int, here: int) -> int:
+        """How many rows to ask for, so that as many as are wanted may be found."""
         labels_for_one = len(self.engine) / here
-        fetched = wanted
-        if labels_for_one > 1:
-            fetched = min(len(self.engine), int(wanted * labels_for_one * _MARGIN) + 1)
-        asked = np.arange(len(queries))
-        numbers, rows = list[Int64Array](), list[Int64Array]()
-        while len(asked):
-            labels = self.engine.nearest(vectors[asked], fetched, self.effort(fetched))
-            found, valid = self._rows_of(labels, mask)
-            counts = valid.sum(axis=1)
-            last = 2 * fetched > FEW_SHARE * len(self.engine)
-            done = counts >= wanted
-            place, column = np.nonzero(valid & done[:, None])
-            numbers.append(asked[place])
-            rows.append(found[place, column])
-            asked = asked[~done]
-            if last:
-                break
-            fetched *= 2
-        if len(numbers) == 1:
-            return numbers[0], rows[0], asked
-        together = np.concatenate(numbers)
-        order = np.argsort(together, kind="stable")
-        return together[order], np.concatenate(rows)[order], asked
+        if labels_for_one <= 1:
+            return wanted
+        return min(len(self.engine), int(wanted * labels_for_one * _MARGIN) + 1)
 
-    def _rows_of(self, labels: Int64Array, mask: BoolArray | None) -> tuple[Int64Array, BoolArray]:
-        """Rows `[q, n]` of labels, and which of them are any and may be found."""
+    def _fetched(
+        self, queries: FloatArray, count: int, mask: BoolArray | None
+    ) -> tuple[Int64Array, FloatArray | None]:
+        """Rows `[q, count or more]` that the engine finds, and their products if it says them.
+
+        Rows that may not be found are -1.
+        """
+        vectors = self.space.of_queries(queries)
+        labels, products = self.engine.nearest(vectors, count, self.effort(count))
         valid = (labels >= 0) & (labels < len(self._row_of))
         rows = labels if self._is_identity else self._row_of[np.where(valid, labels, 0)]
-        if not self._is_identity:
-            valid &= rows >= 0
         if mask is not None:
             valid &= mask[np.where(valid, rows, 0)]
-        return rows, valid
+        if self.space.largest is not None or len(self._new):
+            products = None  # of other vectors; or not to be ordered with those of new rows
+        return np.where(valid, rows, -1), products
 
     def _merge_new(
         self, ranking: Ranking, queries: FloatArray, top_k: int, mask: BoolArray | None
@@ -229,8 +239,7 @@ class ApproximateSearch:
                 self._new_search = ExactSearch(self.index.vectors(self._new), zeros=True)
         own = None if mask is None else mask[self._new]
         scores, places = self._new_search.search(queries, min(top_k, len(self._new)), mask=own)
-        number, column = np.nonzero(places >= 0)
-        ranking.merge(number, self._new[places[number, column]], scores[number, column])
+        ranking.merge_table(np.where(places >= 0, self._new[places], -1), scores)
 
     def _exactly(
         self, queries: FloatArray, top_k: int, mask: BoolArray | None

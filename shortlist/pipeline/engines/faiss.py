@@ -16,6 +16,8 @@ import numpy as np
 from shortlist.errors import DamagedIndexError
 from shortlist.pipeline.arrays import FloatArray, Int64Array
 from shortlist.pipeline.engines.protocol import SEED, Effort, Kind, Vectors, ladder
+from shortlist.pipeline.exact.ranking import products_of
+from shortlist.pipeline.exact.rows import Rows
 
 FILE = "index.faiss"
 _MOST_EF = 8192
@@ -61,12 +63,14 @@ class FaissGraph(_FaissEngine):
     def more(self, effort: Effort, factor: float) -> Effort:
         return {"ef": round(effort["ef"] * factor)}
 
-    def nearest(self, queries: FloatArray, count: int, effort: Effort) -> Int64Array:
+    def nearest(
+        self, queries: FloatArray, count: int, effort: Effort
+    ) -> tuple[Int64Array, FloatArray | None]:
         import faiss
 
         parameters = faiss.SearchParametersHNSW(efSearch=max(count, effort["ef"]))
-        _, labels = self._index.search(queries, count, params=parameters)
-        return np.asarray(labels, dtype=np.int64)
+        products, labels = self._index.search(queries, count, params=parameters)
+        return labels, products
 
 
 class FaissLists(_FaissEngine):
@@ -87,19 +91,21 @@ class FaissLists(_FaissEngine):
         lists = self._index.nlist
         return {**effort, "nprobe": min(lists, round(effort["nprobe"] * factor))}
 
-    def nearest(self, queries: FloatArray, count: int, effort: Effort) -> Int64Array:
+    def nearest(
+        self, queries: FloatArray, count: int, effort: Effort
+    ) -> tuple[Int64Array, FloatArray | None]:
         import faiss
 
         parameters = faiss.SearchParametersIVF(nprobe=effort["nprobe"])
         wanted = min(len(self), count * effort["factor"])
         _, labels = self._index.search(queries, wanted, params=parameters)
-        return np.asarray(labels, dtype=np.int64)
+        return labels, None
 
 
 def _build_graph(vectors: Vectors, settings: Mapping[str, Any]) -> FaissGraph:
     import faiss
 
-    index = faiss.IndexHNSWFlat(vectors.dim, settings["M"], faiss.METRIC_L2)
+    index = faiss.IndexHNSWFlat(vectors.dim, settings["M"], faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = settings["ef_construction"]
     engine = FaissGraph(index)
     engine.add(vectors)
@@ -129,6 +135,24 @@ def _build_lists(vectors: Vectors, settings: Mapping[str, Any]) -> FaissLists:
     return engine
 
 
+def _products(queries: FloatArray, rows: Rows, numbers: Int64Array) -> FloatArray:
+    """Dot products `[q, w]` in float32, read where the rows lie."""
+    if any(segment.dtype != np.float32 for segment in rows.segments):
+        return products_of(queries, rows, numbers)
+    import faiss
+
+    products = np.full(numbers.shape, -np.inf, np.float32)
+    part, asked = products.copy(), np.ascontiguousarray(queries)
+    for start, segment in zip(rows.starts, rows.segments, strict=False):
+        ids = numbers - start
+        np.putmask(ids, ids >= len(segment), -1)  # rows of other segments are below 0
+        faiss.fvec_inner_products_by_idx(
+            *map(faiss.swig_ptr, (part, asked, segment, ids)), queries.shape[1], *numbers.shape
+        )
+        np.maximum(products, part, out=products)  # it writes -inf where an id is below 0
+    return products
+
+
 def _divisor(dim: int, size: int) -> int:
     """Into how many equal parts to cut a vector, so that none has more than `size` dimensions."""
     return next(parts for parts in range(-(-dim // size), dim + 1) if dim % parts == 0)
@@ -153,7 +177,7 @@ FAISS = Kind(
     extra="faiss",
     modules=("faiss",),
     library="faiss-cpu",
-    settings={"M": 24, "ef_construction": 120},
+    settings={"M": 24, "ef_construction": 120, "metric": "ip"},
     extends=True,
     build=_build_graph,
     open=lambda folder, count, dim, _: FaissGraph(_read(folder / FILE, count, dim)),
@@ -168,4 +192,5 @@ FAISS_IVFPQ = Kind(
     extends=True,
     build=_build_lists,
     open=lambda folder, count, dim, _: FaissLists(_read(folder / FILE, count, dim)),
+    multiply=_products,
 )

@@ -42,17 +42,20 @@ class HnswlibEngine:
     def more(self, effort: Effort, factor: float) -> Effort:
         return {"ef": round(effort["ef"] * factor)}
 
-    def nearest(self, queries: FloatArray, count: int, effort: Effort) -> Int64Array:
+    def nearest(
+        self, queries: FloatArray, count: int, effort: Effort
+    ) -> tuple[Int64Array, FloatArray | None]:
         with self._lock:
             self._index.set_ef(max(count, effort["ef"]))  # it is not kept with the file either
             try:
-                labels, _ = self._index.knn_query(queries, count)
+                labels, distances = self._index.knn_query(queries, count)
             except RuntimeError:  # one of the queries reached fewer: all of them get nothing
                 labels = np.full((len(queries), count), -1)
                 for number, query in enumerate(queries):
                     found = self._as_many_as_there_are(query, count)
                     labels[number, : len(found)] = found
-        return np.asarray(labels).astype(np.int64)
+                return labels, None
+        return labels.astype(np.int64), 1 - distances
 
     def _as_many_as_there_are(self, query: FloatArray, count: int) -> Int64Array:
         while count:
@@ -76,7 +79,7 @@ class HnswlibEngine:
 def _build(vectors: Vectors, settings: Mapping[str, Any]) -> HnswlibEngine:
     import hnswlib
 
-    index = hnswlib.Index("l2", vectors.dim)
+    index = hnswlib.Index(settings["metric"], vectors.dim)
     index.init_index(
         max(1, vectors.count),
         M=settings["M"],
@@ -88,11 +91,11 @@ def _build(vectors: Vectors, settings: Mapping[str, Any]) -> HnswlibEngine:
     return engine
 
 
-def _open(folder: Path, count: int, dim: int, _: Mapping[str, Any]) -> HnswlibEngine:
+def _open(folder: Path, count: int, dim: int, settings: Mapping[str, Any]) -> HnswlibEngine:
     import hnswlib
 
     path = folder / FILE
-    index = hnswlib.Index("l2", dim)
+    index = hnswlib.Index(settings["metric"], dim)
     try:
         index.load_index(str(path), max_elements=max(1, count))
     except RuntimeError as error:
@@ -107,7 +110,7 @@ HNSWLIB = Kind(
     extra="hnswlib",
     modules=("hnswlib",),
     library="hnswlib",
-    settings={"M": 24, "ef_construction": 120},
+    settings={"M": 24, "ef_construction": 120, "metric": "ip"},
     extends=True,
     build=_build,
     open=_open,

@@ -65,7 +65,9 @@ class MilvusEngine:
     def more(self, effort: Effort, factor: float) -> Effort:
         return {"ef": round(effort["ef"] * factor)}
 
-    def nearest(self, queries: FloatArray, count: int, effort: Effort) -> Int64Array:
+    def nearest(
+        self, queries: FloatArray, count: int, effort: Effort
+    ) -> tuple[Int64Array, FloatArray | None]:
         count = min(count, _LARGEST_ANSWER)
         ef = min(max(count, effort["ef"]), 2 * _LARGEST_ANSWER)
         labels = np.full((len(queries), count), -1, dtype=np.int64)
@@ -79,7 +81,7 @@ class MilvusEngine:
                 )
                 for number, hits in enumerate(answers, start):
                     labels[number, : len(hits)] = hits.ids
-        return labels
+        return labels, None
 
     def save(self, folder: Path) -> None:
         if is_server(self.address):

@@ -15,6 +15,11 @@ TOKEN = "MILVUS_TOKEN"  # noqa: S105 - the name of the variable that has it
 EXTRA = "milvus"
 PORT = 19530
 CONNECT_SECONDS = 10.0
+# The client would ping every ten seconds, and Milvus Lite hangs up on who does so, with a message
+_SELDOM_PINGED = {
+    "grpc.keepalive_time_ms": 330_000,
+    "grpc.keepalive_permit_without_calls": False,
+}
 
 
 def is_server(name: str) -> bool:
@@ -69,7 +74,13 @@ def connected(address: str) -> Any:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     token = os.environ.get(TOKEN, "") if is_server(address) else ""
     with errors_of(address):
-        return MilvusClient(address, token=token, timeout=CONNECT_SECONDS, dedicated=True)
+        return MilvusClient(
+            address,
+            token=token,
+            timeout=CONNECT_SECONDS,
+            dedicated=True,
+            grpc_options=_SELDOM_PINGED,
+        )
 
 
 @contextmanager

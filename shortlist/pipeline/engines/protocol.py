@@ -18,9 +18,14 @@ import numpy as np
 
 from shortlist.errors import MissingExtraError
 from shortlist.pipeline.arrays import FloatArray, Int64Array
+from shortlist.pipeline.exact.ranking import products_of
+from shortlist.pipeline.exact.rows import Rows
 
 Effort: TypeAlias = Mapping[str, int]
 """How hard an engine tries, in its own terms, such as ``{"ef": 96}``."""
+
+Multiply: TypeAlias = Callable[[FloatArray, Rows, Int64Array], FloatArray]
+"""Dot products in float32 of queries `[q, dim]` with rows of some numbers `[q, w]`."""
 
 SEED = 20_261_127
 _STEP = 2**0.25  # from one effort to the next
@@ -68,8 +73,10 @@ class Engine(Protocol):
     def more(self, effort: Effort, factor: float) -> Effort:
         """The effort for `factor` times as many neighbours."""
 
-    def nearest(self, queries: FloatArray, count: int, effort: Effort) -> Int64Array:
-        """Labels of vectors near each query.
+    def nearest(
+        self, queries: FloatArray, count: int, effort: Effort
+    ) -> tuple[Int64Array, FloatArray | None]:
+        """Labels of vectors near each query, and how near they are.
 
         Args:
             queries: float32 `[q, dim]`.
@@ -77,7 +84,8 @@ class Engine(Protocol):
             effort: one of `efforts`.
 
         Returns:
-            int64 `[q, <= count]` in any order, -1 in places that have none.
+            int64 `[q, n]` in any order, -1 in places that have none; and float32 `[q, n]`, the dot
+            products summed in float32, or None where the engine knows no such numbers.
         """
 
     def save(self, folder: Path) -> None:
@@ -103,6 +111,7 @@ class Kind:
         extends: whether vectors can be added to one that is built.
         build: makes one.
         open: reads what `save` wrote; told how many labels and dimensions there are.
+        multiply: makes dot products where the engine names many rows that it has no products of.
     """
 
     name: str
@@ -113,6 +122,7 @@ class Kind:
     extends: bool
     build: Callable[[Vectors, Mapping[str, Any]], Engine]
     open: Callable[[Path, int, int, Mapping[str, Any]], Engine]
+    multiply: Multiply = products_of
 
     def require(self) -> None:
         """Raise MissingExtraError where the library is not installed."""

@@ -135,7 +135,8 @@ def _recall(
 ) -> tuple[float, float]:
     """Mean and standard error of the recall."""
     top_k = best.shape[1]
-    scores, rows = search.with_efforts([_trial(top_k, effort)]).search(queries, top_k)
+    _, rows = search.with_efforts([_trial(top_k, effort)]).search(queries, top_k)
+    scores = search.true_scores(queries, rows)
     found = ((scores >= best[:, -1:]) & (rows >= 0)).sum(axis=1) / top_k
     return float(found.mean()), float(found.std() / len(found) ** 0.5)
 

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from shortlist.models.onnx import cores
 from shortlist.pipeline.arrays import FloatArray, Int64Array
 from shortlist.pipeline.exact.rows import Rows
-from shortlist.pipeline.exact.workers import buffer, in_threads, parts_for_cores
+from shortlist.pipeline.exact.workers import buffer, in_threads, parts
 
-_AT_ONCE = 65_536  # values: what stays in the cache
+_IN_CACHE = 65_536  # values that one thread works on at a time
+_IN_THREADS = 393_216  # and of several: each waits for the others whenever it calls numpy
+_FEW = 2_048  # pairs that a second thread is not worth waking for
 _WIDEST = 16_384  # columns of a table that a query with many rows makes wide for all
 _NOTHING = np.uint64(2**64 - 1)
 
 
 def true_scores(
-    queries: NDArray[np.float64], rows: Rows, query_numbers: Int64Array, numbers: Int64Array
+    queries: NDArray[np.float64],
+    rows: Rows,
+    query_numbers: Int64Array,
+    numbers: Int64Array,
+    at_once: int = _IN_CACHE,
 ) -> FloatArray:
     """Dot products summed in float64 and rounded to float32, `[m]`, of pairs `[m]`."""
     scores = np.empty(len(numbers), np.float32)
     dim = queries.shape[1]
-    step = max(1, _AT_ONCE // dim)
-    wide = buffer("wide", step * dim, np.float64).reshape(step, dim)
-    narrow = buffer("narrow", step * dim, np.float32).reshape(step, dim)
+    step = max(1, at_once // dim)
     for start in range(0, len(numbers), step):
-        count = min(step, len(numbers) - start)
-        part, products, taken = slice(start, start + count), wide[:count], narrow[:count]
+        part = slice(start, min(start + step, len(numbers)))
+        count = part.stop - start
+        wide = buffer("wide", count * dim, np.float64).reshape(count, dim)
+        asked = buffer("asked", count * dim, np.float64).reshape(count, dim)
+        rows.read(numbers[part], wide)
         # mode="clip" lets numpy write to `out` directly; no number is out of range
-        np.take(queries, query_numbers[part], axis=0, out=products, mode="clip")
-        rows.take(numbers[part], taken)
-        products *= taken
-        scores[part] = products.sum(axis=1)
+        np.take(queries, query_numbers[part], axis=0, out=asked, mode="clip")
+        scores[part] = np.vecdot(asked, wide)
     return scores
 
 
@@ -41,10 +49,38 @@ def scores_of(
     scores = np.empty(len(numbers), np.float32)
 
     def score(part: slice) -> None:
-        scores[part] = true_scores(queries, rows, query_numbers[part], numbers[part])
+        found = true_scores(queries, rows, query_numbers[part], numbers[part], at_once)
+        scores[part] = found
 
-    in_threads(score, parts_for_cores(len(numbers)))
+    threads = cores() if len(numbers) > _FEW else 1
+    at_once = _IN_THREADS if threads > 1 else _IN_CACHE
+    in_threads(score, parts(len(numbers), threads))
     return scores
+
+
+def products_of(queries: NDArray[Any], rows: Rows, numbers: Int64Array) -> NDArray[Any]:
+    """Dot products with the rows of these numbers `[q, w]`, `[q, w]`, on every core.
+
+    Args:
+        queries: `[q, dim]`, in the dtype that is to be summed in: in float64 the products, rounded
+            to float32, are the true scores.
+        rows: all rows.
+        numbers: of rows.
+    """
+    count, width = numbers.shape
+    dim = queries.shape[1]
+    products = np.empty((count, width), queries.dtype)
+
+    def multiply(part: slice) -> None:
+        some = numbers[part]
+        taken = buffer("wide", some.size * dim, queries.dtype.type).reshape(*some.shape, dim)
+        rows.read(some.reshape(-1), taken.reshape(-1, dim))
+        np.vecdot(taken, queries[part, None], out=products[part])
+
+    at_once = _IN_THREADS if numbers.size > _FEW and cores() > 1 else _IN_CACHE
+    step = max(1, at_once // (dim * max(1, width)))
+    in_threads(multiply, [slice(a, min(a + step, count)) for a in range(0, count, step)])
+    return products
 
 
 class Ranking:
@@ -64,17 +100,29 @@ class Ranking:
             numbers: row numbers below 2**32.
             scores: true scores.
         """
-        keys = _falling(scores) << np.uint64(32) | numbers.astype(np.uint64)
-        count, top_k = self._keys.shape
+        keys = _keys(scores, numbers)
+        count = len(self._keys)
         places = places_in(queries, count)
         for start in range(0, int(places.max(initial=-1)) + 1, _WIDEST):
             some = (places >= start) & (places < start + _WIDEST)
             columns = places[some] - start
             table = np.full((count, columns.max(initial=0) + 1), _NOTHING)
             table[queries[some], columns] = keys[some]
-            together = np.concatenate([self._keys, table], axis=1)
-            together.sort(axis=1)
-            self._keys = together[:, :top_k]
+            self._merge(table)
+
+    def merge_table(self, numbers: Int64Array, scores: FloatArray) -> None:
+        """Take account of further rows of every query, none of which was there before.
+
+        Args:
+            numbers: row numbers `[queries, w]` below 2**32; -1 where there is none.
+            scores: true scores `[queries, w]`.
+        """
+        self._merge(np.where(numbers < 0, _NOTHING, _keys(scores, numbers)))
+
+    def _merge(self, table: NDArray[np.uint64]) -> None:
+        together = np.concatenate([self._keys, table], axis=1)
+        together.sort(axis=1)
+        self._keys = together[:, : self._keys.shape[1]]
 
     @property
     def scores(self) -> FloatArray:
@@ -123,6 +171,10 @@ def near_best(queries: Int64Array, values: FloatArray, count: int, top_k: int) -
     table[queries[some], places[some]] = values[some]
     limits: FloatArray = np.partition(table, width - top_k, axis=1)[:, width - top_k]
     return limits
+
+
+def _keys(scores: FloatArray, numbers: Int64Array) -> NDArray[np.uint64]:
+    return _falling(scores) << np.uint64(32) | numbers.astype(np.uint64)
 
 
 def _falling(scores: FloatArray) -> NDArray[np.uint64]:

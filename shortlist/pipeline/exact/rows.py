@@ -58,21 +58,24 @@ class Rows:
         whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return np.ascontiguousarray(whole, dtype=np.float32)
 
-    def take(self, numbers: Int64Array, out: FloatArray | None = None) -> FloatArray:
-        """The rows of these numbers, float32, in their order; written to `out` if it is given."""
-        taken = np.empty((len(numbers), self.dim or 0), np.float32) if out is None else out
-        if len(self.segments) == 1:
-            _take(self.segments[0], numbers, taken)
-            return taken
-        home = np.searchsorted(self.starts, numbers, side="right") - 1
-        for number in np.unique(home):
-            places = np.flatnonzero(home == number)
-            some = numbers[places] - self.starts[number]
-            if len(places) == len(numbers):
-                _take(self.segments[number], some, taken)
-            else:
-                taken[places] = self.segments[number][some]
+    def take(self, numbers: Int64Array) -> FloatArray:
+        """The rows of these numbers, float32, in their order."""
+        taken = np.empty((len(numbers), self.dim or 0), np.float32)
+        self.read(numbers, taken)
         return taken
+
+    def read(self, numbers: Int64Array, out: NDArray[Any]) -> None:
+        """Write the rows of these numbers, in their order, to float32 or float64 `[m, dim]`."""
+        if len(self.segments) == 1:
+            out[:] = self._read(self.segments[0], numbers)
+            return
+        home = np.searchsorted(self.starts, numbers, side="right") - 1
+        for number in np.flatnonzero(np.bincount(home)):
+            places = np.flatnonzero(home == number)
+            out[places] = self._read(self.segments[number], numbers[places] - self.starts[number])
+
+    def _read(self, segment: NDArray[Any], numbers: Int64Array) -> NDArray[Any]:
+        return segment.take(numbers, axis=0)
 
     def same_until(self, other: Rows) -> int:
         """How many rows at the beginning are the very same arrays as those of `other`."""
@@ -109,14 +112,6 @@ def sizes(rows: FloatArray, numbers: Int64Array, *, zeros: bool = True) -> Float
     dim = rows.shape[1]
     norms = np.sqrt(squares) * (1 + (dim + 8) * UNIT_ROUNDOFF) + dim**0.5 * SMALLEST
     return np.asarray(norms, dtype=np.float32)
-
-
-def _take(segment: NDArray[Any], numbers: Int64Array, out: FloatArray) -> None:
-    if segment.dtype == np.float32:
-        # mode="clip" lets numpy write to `out` directly; no number is out of range
-        np.take(segment, numbers, axis=0, out=out, mode="clip")
-    else:
-        out[:] = segment[numbers]
 
 
 def _checked(segment: Any) -> NDArray[Any]:

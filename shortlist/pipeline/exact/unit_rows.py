@@ -31,9 +31,8 @@ class UnitRows(Rows):
         unit = buffer("unit rows", rows.size, np.float32).reshape(rows.shape)
         return normalised(rows, "corpus", np.arange(start, stop), unit)
 
-    def take(self, numbers: Int64Array, out: FloatArray | None = None) -> FloatArray:
-        """See `Rows`."""
-        taken = super().take(numbers, out)
+    def _read(self, segment: NDArray[Any], numbers: Int64Array) -> NDArray[Any]:
+        taken = super()._read(segment, numbers).astype(np.float32, copy=False)
         taken /= _norms(taken)[:, None]
         return taken
 

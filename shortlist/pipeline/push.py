@@ -8,6 +8,7 @@ on after an interruption, and brings the collection up to date after the index h
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +30,10 @@ from shortlist.pipeline.remote import (
 from shortlist.pipeline.retrieval import Asked
 from shortlist.records import Passage
 
-SAMPLE = 20  # searches by which a push is verified
+SAMPLE = 100  # searches by which a push is verified
 _SAMPLE_TOP_K = 10
-_LEAST_RECALL = 0.9
+_LEAST_RECALL, _SETTLED_RECALL = 0.9, 0.99
+_SECONDS_TO_SETTLE = 120
 _LARGEST_ID = 65_535  # bytes
 
 
@@ -172,8 +174,13 @@ def _verified(index: Index, collection: Collection, address: str) -> float:
     exact = ExactSearch(index.embeddings, zeros=True)
     best, _ = exact.search(queries, top_k, mask=index.live)
     remote = RemoteIndex(address)
-    found, _ = remote.search(Asked([""] * len(rows), queries), top_k, None)
-    recall = float((found >= best[:, -1:]).mean())
+    give_up = time.monotonic() + _SECONDS_TO_SETTLE
+    while True:
+        found, _ = remote.search(Asked([""] * len(rows), queries), top_k, None)
+        recall = float((found >= best[:, -1:]).mean())
+        if recall >= _SETTLED_RECALL or time.monotonic() > give_up:
+            break
+        time.sleep(1)  # the server makes its graph after the last passage, and is coarser till then
     if recall < _LEAST_RECALL:
         raise ServerError(
             f"{collection} found {recall:.0%} of what {SAMPLE} searches find here; push again"

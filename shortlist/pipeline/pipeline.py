@@ -43,6 +43,7 @@ from shortlist.pipeline.retrieval import (
     Retriever,
     similarities,
 )
+from shortlist.pipeline.retrieved import Retrieved
 from shortlist.pipeline.schedule import DEFAULT_DEPTH, Effort, Pace
 from shortlist.pipeline.segments import CheckLevel
 from shortlist.pipeline.stages import (
@@ -508,6 +509,45 @@ class RetrieveRerankPipeline:
                 that is no such expression or names an unknown field, a budget that is not above
                 zero, or `rerank` without a cross-encoder.
         """
+        options: dict[str, Any] = {
+            "top_k": top_k,
+            "depth": depth,
+            "rerank": rerank,
+            "group_by": group_by,
+            "fold_duplicates": fold_duplicates,
+            "adaptive": adaptive,
+            "budget_ms": budget_ms,
+            "on_stage": on_stage,
+        }
+        check_search(queries, top_k, Effort(depth, adaptive, budget_ms))
+        among = self.index.among(where)  # of one state, whatever is added meanwhile
+        together = [queries] if budget_ms is None else [[query] for query in queries]
+        return [
+            hits
+            for part in together
+            for hits in self.answers(self.retrieve(part, among=among, **options), on_stage)
+        ]
+
+    def retrieve(
+        self,
+        queries: Sequence[str],
+        *,
+        top_k: int = DEFAULT_TOP_K,
+        depth: int | None = None,
+        rerank: bool | None = None,
+        group_by: str | None = None,
+        fold_duplicates: bool = False,
+        where: str | None = None,
+        among: Among | None = None,
+        adaptive: bool = False,
+        budget_ms: float | None = None,
+        on_stage: OnStage | None = None,
+    ) -> Retrieved:
+        """The first half of `search_many`: candidates, for `first_answers` and `answers`.
+
+        A budget runs from here. `among` is `where` made out, of the index as it was then; for the
+        others, and what is raised, see `search_many`.
+        """
         effort = Effort(depth, adaptive, budget_ms)
         check_search(queries, top_k, effort)
         if group_by not in (None, *GROUP_BY):
@@ -516,40 +556,41 @@ class RetrieveRerankPipeline:
         if second and budget_ms is not None:
             _ = self.cross_encoder  # loaded before the clock is started
         distinct = Distinct(documents=group_by == "document", texts=fold_duplicates)
-        among = self.index.among(where)  # of one state, whatever is added meanwhile
-        together = [queries] if budget_ms is None else [[query] for query in queries]
-        return [
-            hits
-            for part in together
-            for hits in self._search(
-                part, top_k, effort if second else None, distinct, among, on_stage
-            )
-        ]
-
-    def _search(
-        self,
-        queries: Sequence[str],
-        top_k: int,
-        effort: Effort | None,
-        distinct: Distinct,
-        among: Among,
-        on_stage: OnStage | None,
-    ) -> list[list[Hit]]:
-        """Search with that effort in the second stage, or with the first alone."""
+        among = among or self.index.among(where)
         started = time.perf_counter()
-        wanted = max(top_k, effort.deepest if effort else DEFAULT_DEPTH if distinct else top_k)
+        wanted = max(top_k, effort.deepest if second else DEFAULT_DEPTH if distinct else top_k)
         with timed("encode", on_stage):
             asked = self._asked(queries, among.index)
         with timed("retrieve", on_stage):
             found = self._retrieve(asked, wanted, among)
-        with timed("rerank" if effort else "", on_stage):
-            answers = (
-                self._second_stage(found, effort, started) if effort else self._first_stage(found)
-            )
+        return Retrieved(asked, found, among, top_k, effort if second else None, distinct, started)
+
+    def first_answers(self, retrieved: Retrieved) -> list[list[Hit]]:
+        """What the first stage alone says, in no time: to be shown until there is the rest."""
+        kind = self._retriever(retrieved.among.index).kind
+        hits = [candidates.hits(kind) for candidates in retrieved.found]
+        return self._shown(retrieved, hits)
+
+    def answers(self, retrieved: Retrieved, on_stage: OnStage | None = None) -> list[list[Hit]]:
+        """The second half of `search_many`: the candidates rescored, where that was wanted."""
+        if retrieved.effort is None:
+            return self.first_answers(retrieved)
+        with timed("rerank", on_stage):
+            hits = self._second_stage(retrieved, retrieved.effort)
+        return self._shown(retrieved, hits)
+
+    def _shown(self, retrieved: Retrieved, answers: list[list[Hit]]) -> list[list[Hit]]:
+        """As many hits as are wanted, none of them twice."""
+        distinct, top_k = retrieved.distinct, retrieved.top_k
         if not distinct:
             return [hits[:top_k] for hits in answers]
         return [
-            self._selected(Selection(distinct, top_k).take(hits), asked[number], len(hits), among)
+            self._selected(
+                Selection(distinct, top_k).take(hits),
+                retrieved.asked[number],
+                len(hits),
+                retrieved.among,
+            )
             for number, hits in enumerate(answers)
         ]
 
@@ -654,23 +695,24 @@ class RetrieveRerankPipeline:
                 self._exact = index, search
             return self._exact[1]
 
-    def _first_stage(self, found: Sequence[Candidates]) -> list[list[Hit]]:
-        kind = self._retriever(self.index).kind
-        return [candidates.hits(kind) for candidates in found]
-
-    def _second_stage(
-        self, found: Sequence[Candidates], effort: Effort, started: float
-    ) -> list[list[Hit]]:
+    def _second_stage(self, retrieved: Retrieved, effort: Effort) -> list[list[Hit]]:
+        found = retrieved.found
         pairs = sum(min(effort.deepest, len(candidates.passages)) for candidates in found)
+        # what is still to be done of a budget is known for one question at a time
+        together = [found] if effort.budget_ms is None else [[one] for one in found]
         with self._bar("reranking", pairs, "pairs") as bar:
-            return reranked(
-                self.cross_encoder,
-                self.fusion,
-                found,
-                depth=effort.plan(self.fusion, self._pace, started),
-                metric=self._retriever(self.index).kind,
-                on_batch=bar.update,
-            )
+            return [
+                hits
+                for part in together
+                for hits in reranked(
+                    self.cross_encoder,
+                    self.fusion,
+                    part,
+                    depth=effort.plan(self.fusion, self._pace, retrieved.started),
+                    metric=self._retriever(retrieved.among.index).kind,
+                    on_batch=bar.update,
+                )
+            ]
 
     def _selected(self, selection: Selection, asked: Asked, taken: int, among: Among) -> list[Hit]:
         """Go on below the candidates, in the order of the first stage, until there is enough."""

@@ -1,0 +1,35 @@
+"""What is known of some questions between the two stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shortlist.pipeline.candidates import Candidates
+from shortlist.pipeline.distinct import Distinct
+from shortlist.pipeline.index import Among
+from shortlist.pipeline.retrieval import Asked
+from shortlist.pipeline.schedule import Effort
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """Candidates of some questions, and what is to become of them.
+
+    Attributes:
+        asked: the questions, and their embeddings.
+        found: candidates of each.
+        among: the passages that may be found, of one state of the index.
+        top_k: hits that are wanted.
+        effort: of the second stage; None for the first stage alone.
+        distinct: what may not come twice.
+        started: when they were asked, by `time.perf_counter`.
+    """
+
+    asked: Asked
+    found: Sequence[Candidates]
+    among: Among
+    top_k: int
+    effort: Effort | None
+    distinct: Distinct
+    started: float

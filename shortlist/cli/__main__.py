@@ -32,6 +32,7 @@ from shortlist.cli import (
     rerank,
     sample,
     search,
+    serve,
     sync,
     train,
     tune,
@@ -52,6 +53,7 @@ app = typer.Typer(
 app.command("index")(index.index)
 app.command("search")(search.search)
 app.command("ask")(ask.ask)
+app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("add")(add.add)
 app.command("upsert")(add.upsert)

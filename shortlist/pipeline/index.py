@@ -228,10 +228,14 @@ class Index:
             self._columns[name] = self._joined(name, parts)
         return self._columns[name]
 
+    def fields(self) -> list[str]:
+        """Names of the metadata fields that some passage has."""
+        return sorted(set[str]().union(*(names_in(segment.table) for segment in self.segments)))
+
     def _joined(self, name: str, parts: Sequence[Any]) -> Any:
         """One array from those of the segments, which may differ in type."""
         if all(isinstance(part, pa.NullArray) for part in parts):
-            known = set[str]().union(*(names_in(segment.table) for segment in self.segments))
+            known = self.fields()
             if name not in known:
                 names = ", ".join(sorted({*TEXT_COLUMNS, *known})[:_FIELDS_NAMED])
                 raise UsageError(

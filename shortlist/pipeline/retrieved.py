@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.distinct import Distinct
@@ -33,3 +35,25 @@ class Retrieved:
     effort: Effort | None
     distinct: Distinct
     started: float
+
+
+def parted(retrieved: Retrieved) -> list[Retrieved]:
+    """One for each question."""
+    return [
+        replace(retrieved, asked=retrieved.asked[number], found=[found])
+        for number, found in enumerate(retrieved.found)
+    ]
+
+
+def joined(parts: Sequence[Retrieved]) -> Retrieved:
+    """One of several that differ in their questions alone; they count as begun with the first."""
+    asked = [part.asked for part in parts]
+    vectors = [one.embeddings for one in asked if one.embeddings is not None]
+    return replace(
+        parts[0],
+        asked=Asked(
+            [text for one in asked for text in one.texts],
+            np.concatenate(vectors) if vectors else None,
+        ),
+        found=[found for part in parts for found in part.found],
+    )

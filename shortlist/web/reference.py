@@ -44,7 +44,7 @@ def _lines(api: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _table(fields: Mapping[str, Mapping[str, Any]], required: set[str]) -> Iterator[str]:
-    yield "<table><tr><th>field</th><th>type</th><th>default</th><th></th></tr>"
+    yield "<table tabindex=0><tr><th>field</th><th>type</th><th>default</th><th>meaning</th></tr>"
     for name, field in fields.items():
         default = "" if name in required else str(field.get("default", ""))
         yield (

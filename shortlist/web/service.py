@@ -8,7 +8,6 @@ client is told at once when to come again. Whoever has left is not answered.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import time
@@ -296,7 +295,8 @@ class Service:
     def _close(self, ticket: Ticket) -> None:
         self._open.discard(ticket)
         if ticket.gone:
-            ticket.refuse(asyncio.CancelledError())
+            ticket.first.cancel()
+            ticket.last.cancel()
         else:
             self.answered += 1
 

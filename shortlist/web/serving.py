@@ -13,6 +13,7 @@ from shortlist.errors import UsageError
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
 from shortlist.web.app import create_app
 from shortlist.web.guards import LOCAL, Guard
+from shortlist.web.patience import PatientProtocol
 from shortlist.web.service import Service
 
 MOST_CONNECTIONS = 512
@@ -51,7 +52,7 @@ def run(
         h11_max_incomplete_event_size=LARGEST_HEADERS,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=int(budget) + 5,
-        http="h11",
+        http=PatientProtocol,
         ws="none",
     )
     for ending in (signal.SIGINT, signal.SIGTERM):

@@ -241,3 +241,25 @@ def test_what_cannot_be_served(served_index, server):
     assert (code, f"cannot listen on 127.0.0.1 port {port}" in error) == (2, True)
     code, error = said("--budget", "0")
     assert (code, "--budget must be above 0" in error) == (2, True)
+
+
+def test_clients_that_say_nothing_do_not_take_the_places(server, client):
+    host, port = server.address.removeprefix("http://").split(":")
+    silent = socket.create_connection((host, int(port)))
+    slow = socket.create_connection((host, int(port)))
+    again = socket.create_connection((host, int(port)))
+    again.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    said = b""
+    while not said.endswith(b"}"):
+        said += again.recv(4096)
+    assert said.startswith(b"HTTP/1.1 200")
+    again.sendall(b"GET /heal")
+    for _ in range(3):
+        slow.sendall(b"X")
+        time.sleep(0.1)
+    assert client.get("/healthz").status_code == 200  # kept alive beyond that all the same
+    for one in (silent, slow, again):
+        one.settimeout(15)
+        assert one.recv(100) == b""
+        one.close()
+    assert client.get("/healthz").status_code == 200

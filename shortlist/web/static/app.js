@@ -9,18 +9,20 @@ const make = (tag, className, text) => {
   return element;
 };
 
+const state = (name) => (document.body.dataset.state = name);
+
 let info = null;
 let asking = null; // what ends the question that is under way
 
-const defaults = () => ({ top_k: info ? info.top_k : 5, depth: info ? info.depth : 30 });
+const defaults = { top_k: 5, depth: 30 };
 
 // --- the address holds the question and the options
 
 function fromAddress() {
   const given = new URLSearchParams(location.search);
   $("q").value = given.get("q") || "";
-  $("top_k").value = given.get("top_k") || defaults().top_k;
-  $("depth").value = given.get("depth") || defaults().depth;
+  $("top_k").value = given.get("top_k") || defaults.top_k;
+  $("depth").value = given.get("depth") || defaults.depth;
   $("where").value = given.get("where") || "";
   $("rerank").checked = given.get("rerank") !== "false";
   $("group").checked = given.get("group_by") === "document";
@@ -31,9 +33,8 @@ function fromAddress() {
 
 function asked() {
   const wanted = new URLSearchParams({ q: $("q").value.trim() });
-  const { top_k, depth } = defaults();
-  if (+$("top_k").value !== top_k && $("top_k").value) wanted.set("top_k", $("top_k").value);
-  if (+$("depth").value !== depth && $("depth").value) wanted.set("depth", $("depth").value);
+  if (+$("top_k").value !== defaults.top_k && $("top_k").value) wanted.set("top_k", $("top_k").value);
+  if (+$("depth").value !== defaults.depth && $("depth").value) wanted.set("depth", $("depth").value);
   if (!$("rerank").checked) wanted.set("rerank", "false");
   if ($("group").checked) wanted.set("group_by", "document");
   if ($("fold").checked) wanted.set("fold_duplicates", "true");
@@ -52,6 +53,7 @@ async function ask(keepAddress) {
   const mine = (asking = new AbortController());
   $("empty").hidden = $("problem").hidden = true;
   $("status").textContent = "Searching …";
+  state("searching");
   $("hits").classList.add("pending");
   const began = performance.now();
   try {
@@ -111,6 +113,7 @@ function problem(message, status) {
   $("hits").classList.remove("pending");
   $("problem").textContent = message;
   $("problem").hidden = false;
+  state("problem");
   if (status === 401) {
     $("token-row").hidden = false;
     $("token").focus();
@@ -123,6 +126,7 @@ function showEmpty() {
   $("status").textContent = "";
   $("problem").hidden = true;
   $("empty").hidden = false;
+  state("empty");
 }
 
 function show(answer, waited) {
@@ -145,6 +149,7 @@ function show(answer, waited) {
   if (answer.final && !answer.reranked && info?.cross_encoder && $("rerank").checked && hits.length) {
     $("status").textContent += ". There was no time for the second stage.";
   }
+  state(answer.final ? "done" : "first");
 }
 
 function nothing(answer) {
@@ -289,6 +294,10 @@ window.addEventListener("popstate", () => {
 });
 
 async function begin() {
+  fromAddress(); // at once: whoever types before the server has answered must not lose it
+  $("q").focus();
+  if ($("q").value) ask(true);
+  else showEmpty();
   try {
     const response = await fetch("/api/info", { headers: headers() });
     if (response.ok) info = await response.json();
@@ -297,10 +306,6 @@ async function begin() {
     // the question below says it
   }
   if (info) introduce();
-  fromAddress();
-  $("q").focus();
-  if ($("q").value) ask(true);
-  else showEmpty();
 }
 
 function introduce() {

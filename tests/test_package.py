@@ -20,7 +20,8 @@ LEVELS = [
     {"data", "models", "evaluation"},
     {"pipeline"},
     {"training"},
-    {"cli", "web"},
+    {"web"},
+    {"cli"},  # `shortlist serve` starts the server
 ]
 LEVEL_OF = {name: number for number, names in enumerate(LEVELS) for name in names}
 HEAVY = {

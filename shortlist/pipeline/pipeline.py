@@ -563,12 +563,14 @@ class RetrieveRerankPipeline:
             asked = self._asked(queries, among.index)
         with timed("retrieve", on_stage):
             found = self._retrieve(asked, wanted, among)
-        return Retrieved(asked, found, among, top_k, effort if second else None, distinct, started)
+        kind = self._retriever(among.index).kind
+        return Retrieved(
+            asked, found, kind, among, top_k, effort if second else None, distinct, started
+        )
 
     def first_answers(self, retrieved: Retrieved) -> list[list[Hit]]:
         """What the first stage alone says, in no time: to be shown until there is the rest."""
-        kind = self._retriever(retrieved.among.index).kind
-        hits = [candidates.hits(kind) for candidates in retrieved.found]
+        hits = [candidates.hits(retrieved.kind) for candidates in retrieved.found]
         return self._shown(retrieved, hits)
 
     def answers(self, retrieved: Retrieved, on_stage: OnStage | None = None) -> list[list[Hit]]:
@@ -709,7 +711,7 @@ class RetrieveRerankPipeline:
                     self.fusion,
                     part,
                     depth=effort.plan(self.fusion, self._pace, retrieved.started),
-                    metric=self._retriever(retrieved.among.index).kind,
+                    metric=retrieved.kind,
                     on_batch=bar.update,
                 )
             ]

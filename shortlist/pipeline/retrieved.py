@@ -21,6 +21,7 @@ class Retrieved:
     Attributes:
         asked: the questions, and their embeddings.
         found: candidates of each.
+        kind: of their scores.
         among: the passages that may be found, of one state of the index.
         top_k: hits that are wanted.
         effort: of the second stage; None for the first stage alone.
@@ -30,6 +31,7 @@ class Retrieved:
 
     asked: Asked
     found: Sequence[Candidates]
+    kind: str
     among: Among
     top_k: int
     effort: Effort | None

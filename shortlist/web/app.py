@@ -17,7 +17,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 from starlette.exceptions import HTTPException
 
 import shortlist
-from shortlist.errors import UsageError
+from shortlist.errors import ServerError, UsageError
 from shortlist.pipeline.pipeline import DEFAULT_TOP_K
 from shortlist.pipeline.schedule import DEFAULT_DEPTH
 from shortlist.web.reference import reference_page
@@ -159,6 +159,10 @@ def _add_errors(app: FastAPI, service: Service, name: str) -> None:
     async def wrong(_: Request, error: UsageError) -> Response:
         where = str(service.pipeline.index.path)
         return _problem(400, str(error).replace(where, name))  # nobody is told of folders here
+
+    @app.exception_handler(ServerError)
+    async def behind(_: Request, __: ServerError) -> Response:
+        return _problem(502, "the search server behind this one does not answer")
 
     @app.exception_handler(BusyError)
     async def busy(_: Request, error: BusyError) -> Response:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from threading import Condition, Thread
 from typing import Any
 
-from shortlist.errors import IndexFolderError, ShortlistError
+from shortlist.errors import IndexFolderError, ServerError, ShortlistError
 from shortlist.pipeline.highlight import Span, highlights
 from shortlist.pipeline.pipeline import DEFAULT_TOP_K, RetrieveRerankPipeline
 from shortlist.pipeline.retrieved import Retrieved, joined, parted
@@ -280,7 +280,7 @@ class Service:
         try:
             if self.pipeline.refresh():
                 logger.info("the index has changed: %s passages now", len(self.pipeline.index))
-        except IndexFolderError as error:  # it is being made anew, perhaps
+        except (IndexFolderError, ServerError) as error:  # it is being made anew, perhaps
             logger.warning("the index cannot be read again, the old state is searched: %s", error)
 
     def _learn(self, candidates: float, seconds: float) -> None:

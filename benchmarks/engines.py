@@ -272,6 +272,14 @@ def overhead(line: Line, other: Line, queries: np.ndarray, k: int) -> str:
     return f"{theirs:.2f} {ms - theirs:+.2f} ms ({ms / theirs - 1:+.1%})"
 
 
+def added_by(search: ApproximateSearch, corpus: np.ndarray, queries: np.ndarray) -> list[str]:
+    told = []
+    for k in (10, 100):
+        mine = ours(search, k)
+        told.append(overhead(mine, bare(search, corpus, mine), queries, k))
+    return told
+
+
 def memory(work: Path, rows: int, name: str) -> list[float]:
     """MB of a process that opens the engine and answers 100 queries: its own, mapped files."""
     command = [sys.executable, __file__, "--work", str(work), "--rows", str(rows)]
@@ -311,6 +319,11 @@ def table(lines: dict[int, list[Line]]) -> str:
     return "\n".join(out)
 
 
+def added(told: dict[str, list[str]]) -> str:
+    out = ["\n| bare ms for 100 queries, and what we add | top 10 | top 100 |", "|---|---|---|"]
+    return "\n".join([*out, *(f"| {name} | {' | '.join(cells)} |" for name, cells in told.items())])
+
+
 def plot(file: Path, rows: int, lines: dict[int, list[Line]]) -> None:
     import matplotlib
 
@@ -345,6 +358,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--vicinity", default="hnswlib,faiss,annoy", help="which of its backends")
+    parser.add_argument("--only-overhead", action="store_true")
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -358,9 +372,11 @@ def main() -> None:
     index = index_of(options.work, options.rows, encoder)
     exact = ExactSearch(index.embeddings, integers=True)
     searches = {name: opened(index, name, encoder) for name in names}
+    if options.only_overhead:
+        print(added({name: added_by(search, corpus, queries) for name, search in searches.items()}))
+        return None
     theirs = vicinity_lines(corpus, options.vicinity.split(","))
     lines: dict[int, list[Line]] = {}
-    more: dict[str, list[str]] = {name: [] for name in names}
     for k in (10, 100):
         _, best = exact.search(queries, k)
         group = [Line("exact", [lambda some, k: exact.search(some, k)[1]], 0)]
@@ -370,8 +386,6 @@ def main() -> None:
         group += [Line(line.name, line.points, 0) for line in theirs]
         measure(group, queries, best, k, options.rounds)
         lines[k] = group
-        for place, name in enumerate(names):
-            more[name].append(overhead(*group[2 * place + 1 : 2 * place + 3], queries, k))
     asked = f"recall on {len(queries):,} fresh questions"
     print(f"\n{options.rows:,} rows; {asked}; the effort of target .99\n")
     print(table(lines))
@@ -383,9 +397,7 @@ def main() -> None:
         own, mapped, opening = memory(options.work, options.rows, name)
         size = size_mb(index, name) if name != "exact" else 0.0
         print(f"| {name} | {seconds} | {size:.0f} | {own:.0f} | {mapped:.0f} | {opening:.1f} |")
-    print("\n| bare ms for 100 queries, and what we add | top 10 | top 100 |\n|---|---|---|")
-    for name in names:
-        print(f"| {name} | " + " | ".join(more[name]) + " |")
+    print(added({name: added_by(search, corpus, queries) for name, search in searches.items()}))
     if options.plot:
         plot(options.plot, options.rows, lines)
     return None

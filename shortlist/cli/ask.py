@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import io
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from shortlist.cli.engines import note_engine
@@ -24,8 +26,13 @@ from shortlist.cli.options import (
     Where,
 )
 from shortlist.cli.show import note, print_hits, print_json
+from shortlist.models.loading import cache_folder
+from shortlist.pipeline.highlight import Span, highlights
 from shortlist.pipeline.pipeline import DEFAULT_FUSION, DEFAULT_TOP_K, EXACT, RetrieveRerankPipeline
 from shortlist.pipeline.schedule import DEFAULT_DEPTH
+from shortlist.records import Hit
+
+HISTORY_LINES = 1000
 
 
 def ask(
@@ -93,7 +100,16 @@ def converse(
         if as_json:
             print_json([hit.as_json() for hit in hits], indent=None)
         else:
-            print_hits(hits)
+            print_hits(hits, _spans(pipeline, question, hits))
+
+
+def _spans(
+    pipeline: RetrieveRerankPipeline, question: str, hits: Sequence[Hit]
+) -> list[Span | None]:
+    """The sentences that answer best, for a terminal, which can show them."""
+    if not sys.stdout.isatty() or not any(hit.rerank_score is not None for hit in hits):
+        return []
+    return highlights(pipeline.cross_encoder, question, hits)
 
 
 def questions() -> Iterator[str]:
@@ -103,9 +119,7 @@ def questions() -> Iterator[str]:
             sys.stdin.reconfigure(errors="replace")  # one odd byte must not end the others
         yield from (line.strip() for line in sys.stdin if line.strip())
         return
-    with suppress(ImportError):
-        import readline  # noqa: F401 - editing and history at the prompt
-
+    _remember()
     note("Ask a question; an empty line ends it.")
     while True:
         try:
@@ -119,3 +133,23 @@ def questions() -> Iterator[str]:
         if not question:
             return
         yield question
+
+
+def _remember() -> None:
+    """Editing at the prompt, and the questions of earlier sessions, where there is readline."""
+    try:
+        import readline
+    except ImportError:
+        return
+    file = cache_folder() / "ask-history"
+    with suppress(OSError):
+        readline.read_history_file(file)
+    readline.set_history_length(HISTORY_LINES)
+
+    def keep() -> None:
+        with suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))  # nobody else's business
+            readline.write_history_file(file)
+
+    atexit.register(keep)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +63,12 @@ def print_json(value: Any, *, indent: int | None = 1) -> None:
     typer.echo(json.dumps(value, ensure_ascii=True, indent=indent, allow_nan=False))
 
 
-def print_hits(hits: Sequence[Hit]) -> None:
-    """The passages of one answer, best first."""
+def print_hits(hits: Sequence[Hit], spans: Sequence[tuple[int, int] | None] = ()) -> None:
+    """The passages of one answer, best first; `spans` are parts of their texts to be marked."""
     console = stdout()
-    for hit in hits:
+    for hit, span in zip_longest(hits, spans):
         console.print(heading(hit), soft_wrap=True)
-        console.print(indented(excerpt(hit), 4, console), soft_wrap=True)
+        console.print(marked(hit, indented(excerpt(hit), 4, console), span), soft_wrap=True)
         if hit.cut_tokens:
             unread = f"    {hit.cut_tokens:,} tokens at its end were not read by the cross-encoder"
             console.print(Text(unread, "dim"), soft_wrap=True)
@@ -88,6 +90,17 @@ def heading(hit: Hit) -> Text:
     if "#" in hit.id:  # a file: where to read on
         line.append(f"  {hit.document}", "dim")
     return line
+
+
+def marked(hit: Hit, shown: str, span: tuple[int, int] | None) -> Text:
+    """A passage as it is shown, with one part of its text marked where all of it is there."""
+    text = Text(shown)
+    if span and (words := hit.text[span[0] : span[1]].split()):
+        for found in [*re.finditer(r"\s+".join(map(re.escape, words)), shown)][:1]:
+            for line in re.finditer(r"\S.*", found[0]):  # not the margin
+                start, end = line.span()
+                text.stylize("bold yellow", found.start() + start, found.start() + end)
+    return text
 
 
 def indented(text: str, columns: int, console: Console) -> str:

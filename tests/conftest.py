@@ -9,6 +9,8 @@ import pytest
 from notes import NOTES
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
+# ranx compiles for a minute what runs in milliseconds uncompiled; before anything imports numba
+os.environ["NUMBA_DISABLE_JIT"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -118,7 +118,9 @@ def loaded_after(code):
     "code",
     [
         "import shortlist",
-        "import shortlist.cli.__main__",
+        "import importlib, shortlist.cli.__main__ as cli\n"
+        "for verb in cli.VERBS.values():\n"
+        "    importlib.import_module('shortlist.cli.' + verb.partition(':')[0])",
         "from shortlist import RetrieveRerankPipeline, BiEncoder, CrossEncoder, exact_top_k",
     ],
 )

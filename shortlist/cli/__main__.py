@@ -5,76 +5,91 @@ Exit codes: 0 done, 1 something failed, 2 a user's mistake, 130 interrupted.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
-from typing import Annotated, NoReturn
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 import shortlist
-from shortlist.cli import (
-    add,
-    ask,
-    check,
-    choose,
-    compact,
-    compare,
-    delete,
-    demo,
-    duplicates,
-    encode,
-    evaluate,
-    fuse,
-    index,
-    info,
-    push,
-    rerank,
-    sample,
-    search,
-    serve,
-    sync,
-    train,
-    tune,
-    verify,
-)
 from shortlist.errors import ShortlistError
 
 INTERRUPTED = 130
 
+# verb -> the module and the function, or the verbs below it; in the order of the help
+VERBS = {
+    "index": "index:index",
+    "search": "search:search",
+    "ask": "ask:ask",
+    "serve": "serve:serve",
+    "demo": "demo:demo",
+    "add": "add:add",
+    "upsert": "add:upsert",
+    "delete": "delete:delete",
+    "sync": "sync:sync",
+    "compact": "compact:compact",
+    "verify": "verify:verify",
+    "repair": "verify:repair",
+    "push": "push:push",
+    "duplicates": "duplicates:duplicates",
+    "rerank": "rerank:rerank",
+    "fuse": "fuse:fuse",
+    "encode": "encode:encode",
+    "evaluate": "evaluate:evaluate",
+    "compare": "compare:compare",
+    "choose": "choose:choose",
+    "info": "info:info",
+    "tune": "tune:tune",
+    "check": "check:check",
+    "sample": "sample:sample",
+    "train": "train:app",
+}
+
+
+class _Commands(Mapping[str, Any]):
+    """Verbs that are imported when they are asked for: a search need not wait for what trains."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+    def __getitem__(self, verb: str) -> Any:
+        module, _, name = VERBS[verb].partition(":")
+        if verb not in self._made:
+            found = getattr(importlib.import_module(f"shortlist.cli.{module}"), name)
+            if not isinstance(found, typer.Typer):
+                function, found = found, typer.Typer(add_completion=False)
+                found.command(verb)(function)
+            self._made[verb] = get_command(found)
+            self._made[verb].name = verb
+        return self._made[verb]
+
+
+class _Group(TyperGroup):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands = _Commands()  # type: ignore[assignment]
+
+
 app = typer.Typer(
     name="shortlist",
+    cls=_Group,
     help="Semantic search in two stages: a bi-encoder makes the shortlist, a cross-encoder picks "
     "the winners.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("index")(index.index)
-app.command("search")(search.search)
-app.command("ask")(ask.ask)
-app.command("serve")(serve.serve)
-app.command("demo")(demo.demo)
-app.command("add")(add.add)
-app.command("upsert")(add.upsert)
-app.command("delete")(delete.delete)
-app.command("sync")(sync.sync)
-app.command("compact")(compact.compact)
-app.command("verify")(verify.verify)
-app.command("repair")(verify.repair)
-app.command("push")(push.push)
-app.command("duplicates")(duplicates.duplicates)
-app.command("rerank")(rerank.rerank)
-app.command("fuse")(fuse.fuse)
-app.command("encode")(encode.encode)
-app.command("evaluate")(evaluate.evaluate)
-app.command("compare")(compare.compare)
-app.command("choose")(choose.choose)
-app.command("info")(info.info)
-app.command("tune")(tune.tune)
-app.command("check")(check.check)
-app.command("sample")(sample.sample)
-app.add_typer(train.app, name="train")
 
 
 def _version(wanted: bool) -> None:

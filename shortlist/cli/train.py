@@ -14,7 +14,9 @@ from shortlist.cli.show import note
 from shortlist.errors import UsageError
 from shortlist.models.presets import MINILM
 
-app = typer.Typer(help="Fine-tune a model on judged collections.", no_args_is_help=True)
+app = typer.Typer(
+    help="Fine-tune a model on judged collections.", no_args_is_help=True, add_completion=False
+)
 
 
 @app.callback()

@@ -17,6 +17,7 @@ import os
 import pickle
 import shutil
 import socket
+import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -51,6 +52,8 @@ from shortlist.records import Passage
 PASSAGES_PER_BLOCK = 4 * PASSAGES_AT_ONCE  # encoded by one worker, and lost with it
 LOCAL = "local"  # in place of an address: a cluster of this machine's cores, for this build only
 _CONNECT_SECONDS = 5.0
+_THREAD_SECONDS = 30.0  # until a thread of Ray's that was told to end is given up
+_FEEDING = ("StreamingExecutor", "iter_threaded")  # how Ray Data names those that talk to Ray
 _READER_CPUS = 0.1  # reading is fast; each actor leaves as much of its core
 
 
@@ -251,9 +254,25 @@ def _messages(ray: Any, job: Job) -> Generator[Any, None, None]:
             )
         )
         # closed at once where the driver stops: Ray's threads must end before its connection
-        with closing(iter(told.iter_rows())) as rows:
+        with _ended_threads(), closing(iter(told.iter_rows())) as rows:
             for row in rows:
                 yield pickle.loads(row["message"])  # noqa: S301 - of our own workers
+
+
+@contextmanager
+def _ended_threads() -> Iterator[None]:
+    """Leave when Ray's threads that were begun meanwhile have ended.
+
+    Closing what they feed only asks them to. One that comes back to Ray after the connection is
+    gone has Ray end the whole process, at once and without a word.
+    """
+    before = set(threading.enumerate())
+    try:
+        yield
+    finally:
+        for thread in set(threading.enumerate()) - before:
+            if thread.name.startswith(_FEEDING):
+                thread.join(_THREAD_SECONDS)
 
 
 @contextmanager

@@ -30,11 +30,6 @@ from hypothesis import strategies as st
 
 from shortlist.evaluation.metrics import ranking_of, score
 
-# said of ranx's own loops while numba compiles them, so only where numba's cache is empty
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:unsafe cast from uint64 to int64:numba.core.errors.NumbaTypeSafetyWarning"
-)
-
 Grades = dict[str, dict[str, int]]
 Scored = dict[str, dict[str, float]]
 
@@ -78,8 +73,8 @@ def of_ir_measures(run: Scored, qrels: Grades) -> dict[str, dict[str, float]]:
 def of_ranx(run: Scored, qrels: Grades) -> dict[str, dict[str, float]]:
     """Measure -> query id -> value.
 
-    Plain mappings are given: for its own Run and Qrels, ranx compiles anew for every length of ids.
-    They are matched by position; a missing query needs a result, here one that nobody judged.
+    The mappings are matched by position; a missing query needs a result, here one that nobody
+    judged.
     """
     comparable = {query_id: run.get(query_id, {"nothing": 0.0}) for query_id in qrels}
     names = list(RANX.values())

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
+import re
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from ray_cluster import ray_cluster
+from ray_driver import MODEL
 
 from shortlist import RetrieveRerankPipeline
-from shortlist.errors import DataError, ServerError, UsageError
+from shortlist.errors import DataError
 from shortlist.models.bi_encoder import BiEncoder
-from shortlist.pipeline import ray_building
 from shortlist.pipeline.index import Index
-from shortlist.pipeline.ray_building import build_on_ray
 from shortlist.pipeline.reading import Reading, ReadingOptions
-from shortlist.pipeline.stages import new_manifest
-from shortlist.pipeline.writing import progress_bar
 
 ROWS = 1_000
 BLOCK = 64
+SECONDS = 100  # a build takes five or ten
 
 
 def write(path, rows):
@@ -40,7 +41,7 @@ def rows(start, stop, word="word"):
 
 @pytest.fixture(scope="module")
 def model(exports):
-    return BiEncoder.load("shortlist-static-v1")
+    return BiEncoder.load(MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -50,22 +51,9 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A head that does not compute, and two workers, each with one CPU and its own processes."""
-    ray = pytest.importorskip("ray", reason="needs the extra ray")
-    from ray.cluster_utils import Cluster
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")
-        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")
-        patch.setattr(ray_building, "PASSAGES_PER_BLOCK", BLOCK)
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-        for _ in range(2):
-            made.add_node(num_cpus=1)
-        made.wait_for_nodes()
+    pytest.importorskip("ray", reason="needs the extra ray")
+    with ray_cluster() as made:
         yield made
-        ray.shutdown()
-        made.shutdown()
 
 
 def plain(source, path, model, say=print):
@@ -82,14 +70,18 @@ def plain(source, path, model, say=print):
     return made
 
 
-def on_ray(source, path, model, cluster, say=print, **options):
-    reading = Reading(str(source), model, ReadingOptions(), say)
-    manifest = new_manifest(
-        model, cross_encoder="none", preset="fast", store="float32", source=reading.described()
+def on_ray(source, path, address, *options):
+    """The same on the cluster at `address`: what was said, and the error if one ended it."""
+    driver = Path(__file__).with_name("ray_driver.py")
+    done = subprocess.run(
+        [sys.executable, driver, source, path, address, str(BLOCK), *options],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
     )
-    address = cluster if isinstance(cluster, str) else cluster.address
-    with progress_bar("", None, "", False) as bar:
-        return build_on_ray(reading, path, address, manifest, device="cpu", bar=bar, **options)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])  # Ray itself prints on stdout when a node dies
+    return told["said"], told["error"]
 
 
 def assert_same(one, other):
@@ -104,14 +96,15 @@ def assert_same(one, other):
 
 
 def test_it_is_what_a_single_process_makes(source, model, cluster, tmp_path):
-    said, said_there = [], []
-    made = on_ray(source, tmp_path / "ray.idx", model, cluster, said_there.append)
+    said = []
+    said_there, error = on_ray(source, tmp_path / "ray.idx", cluster.address)
+    assert error is None
+    made = Index(tmp_path / "ray.idx", check="full")
     assert_same(made, plain(source, tmp_path / "plain.idx", model, said.append))
     assert said_there == said
     assert said[-1] == "JSONL: 1,000 passages"
     assert len(made.segments) == 1  # joined, as a single process leaves it
     assert not list((tmp_path / "ray.idx").glob("ray-*"))
-    Index(tmp_path / "ray.idx", check="full")
 
 
 def test_a_build_that_was_killed_goes_on(source, model, cluster, tmp_path):
@@ -139,81 +132,71 @@ def test_a_build_that_was_killed_goes_on(source, model, cluster, tmp_path):
             )
     begun = Index(path)
     assert len(begun) == 300
-    made = on_ray(source, path, model, cluster)
-    assert_same(made, plain(source, tmp_path / "plain.idx", model))
+    assert on_ray(source, path, cluster.address)[1] is None
+    assert_same(Index(path), plain(source, tmp_path / "plain.idx", model))
 
 
-def test_a_source_that_changed_since(source, model, cluster, tmp_path, monkeypatch):
+def test_a_source_that_changed_since(source, model, cluster, tmp_path):
     """What an interrupted build has of another state of the source goes away."""
     path, changed = tmp_path / "x.idx", tmp_path / "rows.jsonl"
     write(changed, rows(0, 400))
-    adopt = ray_building.IndexWriter.adopt
-    count = []
-
-    def adopt_two(writer, folder, record):
-        if len(count) == 2:
-            raise KeyboardInterrupt
-        count.append(record.rows)
-        adopt(writer, folder, record)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ray_building.IndexWriter, "adopt", adopt_two)
-        with pytest.raises(KeyboardInterrupt):
-            on_ray(changed, path, model, cluster)
+    _, error = on_ray(changed, path, cluster.address, "--stop-after", "2")
+    assert error == ["KeyboardInterrupt", ""]
     assert len(Index(path)) == 2 * BLOCK
     assert not list(path.glob("ray-*"))
     write(changed, [*rows(0, 100), *rows(100, 300, "other")])
-    made = on_ray(changed, path, model, cluster)
-    assert_same(made, plain(changed, tmp_path / "plain.idx", model))
-
-
-def test_an_index_is_replaced_when_it_is_complete(source, model, cluster, tmp_path):
-    path = tmp_path / "x.idx"
-    plain(write(tmp_path / "old.jsonl", rows(0, 5, "old")), path, model)
-    made = on_ray(source, path, model, cluster, overwrite=True)
-    assert_same(made, plain(source, tmp_path / "plain.idx", model))
-    assert Index(path).manifest == made.manifest
+    assert on_ray(changed, path, cluster.address)[1] is None
+    assert_same(Index(path), plain(changed, tmp_path / "plain.idx", model))
 
 
 def test_what_is_wrong_in_the_source_is_said_as_ever(model, cluster, tmp_path):
     source = write(tmp_path / "rows.jsonl", [*rows(0, 300), *rows(3, 4)])
-    said = r"rows.jsonl:301: the id 'r3' stands already at .*rows.jsonl:4"
-    with pytest.raises(DataError, match=said):
-        on_ray(source, tmp_path / "x.idx", model, cluster)
+    _, (error, message) = on_ray(source, tmp_path / "x.idx", cluster.address)
+    assert error == "DataError"
     assert len(Index(tmp_path / "x.idx")) > 0  # what came before is kept, and gone on with
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError) as raised:
         plain(source, tmp_path / "y.idx", model)
+    assert message == str(raised.value)
+    assert re.search(r"rows.jsonl:301: the id 'r3' stands already at .*rows.jsonl:4", message)
 
 
-def test_no_cluster(source, model, tmp_path):
+def test_no_cluster(source, tmp_path):
     pytest.importorskip("ray", reason="needs the extra ray")
-    with pytest.raises(ServerError, match=r"127.0.0.1:1 .* ray start --head"):
-        on_ray(source, tmp_path / "x.idx", model, "127.0.0.1:1")
-    with pytest.raises(UsageError, match="expected the address"):
-        on_ray(source, tmp_path / "x.idx", model, "nowhere")
+    _, (error, message) = on_ray(source, tmp_path / "x.idx", "127.0.0.1:1")
+    assert error == "ServerError"
+    assert re.search("127.0.0.1:1 .* ray start --head", message)
+    _, (error, message) = on_ray(source, tmp_path / "x.idx", "nowhere")
+    assert error == "UsageError"
+    assert "expected the address" in message
     assert not (tmp_path / "x.idx").exists()
 
 
 def test_a_worker_is_killed_in_the_middle(source, model, cluster, tmp_path):
-    """The last test of this file: the cluster has one worker fewer afterwards."""
+    """Of a build that replaces an index.
+
+    The last test of this file: the cluster has one worker fewer afterwards.
+    """
     path = tmp_path / "x.idx"
+    plain(write(tmp_path / "old.jsonl", rows(0, 5, "old")), path, model)
     killed = []
 
     def kill_one():
-        while thread_may_wait.is_set() and (not path.exists() or len(Index(path)) < 3 * BLOCK):
+        while waiting.is_set() and not (being_made := list(tmp_path.glob(".x.idx.*"))):
             time.sleep(0.01)
-        node = cluster.worker_nodes.copy().pop()
-        os.kill(node.all_processes["raylet"][0].process.pid, signal.SIGKILL)  # its actors die too
-        killed.append(len(Index(path)))
+        while waiting.is_set() and len(Index(being_made[0])) < 3 * BLOCK:
+            time.sleep(0.01)
+        cluster.kill_a_worker()
+        killed.append(len(Index(being_made[0])))
 
-    thread_may_wait = threading.Event()
-    thread_may_wait.set()
+    waiting = threading.Event()
+    waiting.set()
     thread = threading.Thread(target=kill_one, daemon=True)
     thread.start()
     try:
-        made = on_ray(source, path, model, cluster)
+        _, error = on_ray(source, path, cluster.address, "--overwrite")
     finally:
-        thread_may_wait.clear()
+        waiting.clear()
         thread.join()
+    assert error is None
     assert 3 * BLOCK <= killed[0] < ROWS  # in the middle, in truth
-    assert_same(made, plain(source, tmp_path / "plain.idx", model))
+    assert_same(Index(path), plain(source, tmp_path / "plain.idx", model))

@@ -454,16 +454,15 @@ def test_usage_errors(
 
 # Public collections
 
-FOLDERS = [
-    "cranfield", "fever_small", "medquad", "msmarco", "publications", "quora", "reqa_squad",
-    "scifact", "squad", "squadshifts_amazon_reviews", "squadshifts_new_wiki", "squadshifts_reddit",
-    "wikipedia", "xquad",
+FOLDERS = [  # medquad takes as long as all of them; others are checked by tests of their own
+    "cranfield", "fever_small", "quora", "reqa_squad", "scifact", "squadshifts_amazon_reviews",
+    "squadshifts_new_wiki", "squadshifts_reddit", "xquad",
 ]  # fmt: skip
 
 
 @pytest.mark.collections
 @pytest.mark.parametrize("name", FOLDERS)
-def test_every_public_collection_is_read_without_errors(shared_data: Path, name: str) -> None:
+def test_public_collections_are_read_without_errors(shared_data: Path, name: str) -> None:
     report = check(shared_data / name)
     lines = (shared_data / name / "corpus.jsonl").read_bytes().count(b"\n")
     assert report.read["passages"] == lines
@@ -483,6 +482,7 @@ def test_msmarco_has_its_twelve_shared_positives(shared_data: Path) -> None:
         for split in ("train", "test")
     )
     report = check(folder)
+    assert report.of("error") == []
     (finding,) = (f for f in found(report, "splits/shared-positive") if f.where == "train, test")
     assert finding.count == len(train & test) == 12
     assert {example.ids[0] for example in finding.examples} <= train & test
@@ -515,6 +515,7 @@ def test_wikipedia_repeats_squad(shared_data: Path) -> None:
     texts = {letters(row["text"]) for row in rows("squad") if row["_id"] in judged}
     equal = sum(letters(row["text"]) in texts for row in rows("wikipedia"))
     report = check(shared_data / "wikipedia", held_out=shared_data / "squad")
+    assert report.of("error") == []
     (finding,) = found(report, "held-out/near-duplicate-passage")
     assert equal == 31
     assert finding.count >= equal

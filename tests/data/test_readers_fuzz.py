@@ -306,7 +306,7 @@ def test_hostile_files_are_read_or_refused(
     verdicts = set[bool]()
 
     @given(files)
-    @settings(deadline=5000, max_examples=500, suppress_health_check=list(HealthCheck))
+    @settings(deadline=5000, max_examples=200, suppress_health_check=list(HealthCheck))
     def run(file: tuple[str, bytes]) -> None:
         verdicts.add(is_accepted(read, folder, *file))
 

@@ -22,7 +22,7 @@ from shortlist.pipeline import writer, writing
 from shortlist.pipeline.index import Index
 from shortlist.pipeline.verify import faults_of
 
-KILLS = int(os.environ.get("SHORTLIST_KILLS", "10"))  # of each change, at a moment
+KILLS = int(os.environ.get("SHORTLIST_KILLS", "6"))  # of each change, at a moment
 OPERATIONS = int(os.environ.get("SHORTLIST_KILLED_OPERATIONS", "2"))  # before a file operation
 SEED = int(os.environ.get("SHORTLIST_SEED", "0"))
 

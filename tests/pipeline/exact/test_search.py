@@ -1,4 +1,4 @@
-"""Exact search against a brute force in higher precision, whatever the data, chunks and first pass.
+"""Exact search against a brute force in float64, whatever the data, chunks and first pass.
 
 `SHORTLIST_EXAMPLES=5000 pytest tests/pipeline/exact` tries many more of them.
 """
@@ -51,12 +51,12 @@ def exact_scores(asked, corpus):
     rounding may be the whole score. Everywhere else the two are one number.
     """
     dim = corpus.shape[1]
-    wide = corpus.astype(np.longdouble)
+    wide = corpus.astype(np.float64)
     least, largest = np.empty((2, len(asked), len(corpus)), np.float32)
-    for number, query in enumerate(asked.astype(np.longdouble)):
-        products = wide * query
+    for number, query in enumerate(asked.astype(np.float64)):
+        products = wide * query  # exact
         sums = products.sum(-1)
-        error = dim * 2.0**-52 * np.abs(products).sum(-1)
+        error = dim * 2.0**-52 * np.abs(products, out=products).sum(-1)  # of two sums
         least[number], largest[number] = sums - error, sums + error
     return least, largest
 

@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(BIN)/shortlist demo
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 check: lint test
 

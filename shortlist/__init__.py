@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shortlist.models.encoders import FunctionEncoder as FunctionEncoder
     from shortlist.pipeline.exact.search import ExactSearch as ExactSearch
     from shortlist.pipeline.pipeline import RetrieveRerankPipeline as RetrieveRerankPipeline
+    from shortlist.pipeline.reading import read_passages as read_passages
     from shortlist.pipeline.semantic_search import semantic_search as semantic_search
     from shortlist.pipeline.topk import exact_top_k as exact_top_k
     from shortlist.records import Hit as Hit
@@ -42,6 +43,7 @@ _HOME = {
     "RetrieveRerankPipeline": "shortlist.pipeline.pipeline",
     "ShortlistError": "shortlist.errors",
     "exact_top_k": "shortlist.pipeline.topk",
+    "read_passages": "shortlist.pipeline.reading",
     "semantic_search": "shortlist.pipeline.semantic_search",
 }
 __all__ = ["__version__", *sorted(_HOME)]

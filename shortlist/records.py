@@ -5,8 +5,9 @@ Ids are strings everywhere, as they are in qrels files.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 
@@ -83,6 +84,27 @@ class Hit:
         )
         fields = {name: getattr(self, name) for name in names.split()}
         return fields | {"metadata": dict(self.metadata), "folded": list(self.folded)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Scores as probabilities that a passage answers: a logistic function, so no order changes.
+
+    Fitted by `shortlist.evaluation.calibration`, for the scores of one pair of models.
+    """
+
+    slope: float  # above 0
+    intercept: float
+    answered_from: float = 0.0  # relevance of a first hit below which there is no good answer
+
+    def relevance(self, score: float) -> float:
+        """The probability of one score."""
+        logit = self.slope * score + self.intercept
+        return 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0
+
+    def answering_from(self, relevance: float) -> Calibration:
+        """The same with another threshold."""
+        return replace(self, answered_from=relevance)
 
 
 Qrels: TypeAlias = Mapping[str, Mapping[str, int]]

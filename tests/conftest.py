@@ -13,6 +13,24 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 os.environ["NUMBA_DISABLE_JIT"] = "1"
 
 
+# begun first, for they take longest: otherwise one process is left with them at the end
+LONGEST = (
+    "test_contract", "test_push", "test_cli", "test_ray", "test_batch_verbs", "test_engine_options",
+    "test_change_verbs", "test_quantise", "test_browser", "test_examples", "test_check",
+    "test_crash", "test_choose_command", "test_train_cross_encoder",
+)  # fmt: skip
+TOGETHER = {"test_contract": "milvus", "test_push": "milvus"}  # one server is enough
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests go to one process, the longest files first."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))  # stable
+    for item in items:
+        group = TOGETHER.get(item.path.stem, str(item.path.relative_to(item.config.rootpath)))
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of public test collections that lies beside the checkout."""

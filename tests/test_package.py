@@ -166,6 +166,7 @@ def test_public_names():
         "RetrieveRerankPipeline",
         "ShortlistError",
         "exact_top_k",
+        "read_passages",
         "semantic_search",
     ]
     for name in shortlist.__all__:

@@ -43,6 +43,7 @@ VERBS = {
     "evaluate": "evaluate:evaluate",
     "compare": "compare:compare",
     "choose": "choose:choose",
+    "calibrate": "calibrate:calibrate",
     "info": "info:info",
     "tune": "tune:tune",
     "check": "check:check",

@@ -25,7 +25,7 @@ from shortlist.cli.options import (
     TopK,
     Where,
 )
-from shortlist.cli.show import note, print_hits, print_json
+from shortlist.cli.show import note, note_unanswered, print_hits, print_json
 from shortlist.models.loading import cache_folder
 from shortlist.pipeline.highlight import Span, highlights
 from shortlist.pipeline.pipeline import DEFAULT_FUSION, DEFAULT_TOP_K, EXACT, RetrieveRerankPipeline
@@ -101,6 +101,7 @@ def converse(
             print_json([hit.as_json() for hit in hits], indent=None)
         else:
             print_hits(hits, _spans(pipeline, question, hits))
+            note_unanswered(pipeline.is_answered(hits), hits)
 
 
 def _spans(

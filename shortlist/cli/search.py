@@ -28,7 +28,7 @@ from shortlist.cli.options import (
     TargetRecall,
     Where,
 )
-from shortlist.cli.show import note, print_hits, print_json, refuse_same
+from shortlist.cli.show import note, note_unanswered, print_hits, print_json, refuse_same
 from shortlist.data.atomic import written
 from shortlist.data.queries import read_queries
 from shortlist.data.runs import check_run_ids, write_run
@@ -114,6 +114,7 @@ def search(
             print_json([hit.as_json() for hit in hits])
         else:
             print_hits(hits)
+            note_unanswered(pipeline.is_answered(hits), hits)
         note_engine(engine, pipeline.measured(depth or DEFAULT_DEPTH))
         return
     if not as_json:  # before the searching, not after it

@@ -77,12 +77,23 @@ def print_hits(hits: Sequence[Hit], spans: Sequence[tuple[int, int] | None] = ()
         console.print()
 
 
+def note_unanswered(answered: bool | None, hits: Sequence[Hit]) -> None:
+    """Say on stderr that what is shown is no answer, where that is known."""
+    if answered is not False:
+        return
+    said = "; the first passage answers with a probability of {:.0%}"
+    first = [said.format(hit.relevance) for hit in hits[:1]]
+    note("no good answer found" + "".join(first))
+
+
 def heading(hit: Hit) -> Text:
     """Rank, title and section, and what both stages said."""
     line = Text(f"{hit.rank:>2}. ", style="bold")
     line.append(
         " / ".join(part for part in (hit.title, hit.section) if part) or hit.id, "bold cyan"
     )
+    if hit.relevance is not None:
+        line.append(f"  relevance {hit.relevance:.0%}", "green")
     line.append(f"  {hit.score_kind} {hit.score:.3f}", "green")
     if hit.rerank_score is not None:
         moved = "stays" if hit.retrieval_rank == hit.rank else f"{hit.retrieval_rank} → {hit.rank}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from shortlist.errors import UsageError
+from shortlist.records import Calibration
 
 TaskKind = Literal["asymmetric", "symmetric", "both"]
 
@@ -71,6 +72,7 @@ class Preset:
     query_prompt: str = ""
     passage_prompt: str = ""
     fusion: Fusion = field(default_factory=Fusion)
+    calibration: Calibration | None = None  # of the fused score; see benchmarks/relevance.py
     languages: frozenset[str] = frozenset({"en"})  # ISO 639 codes; empty: too many to list
 
 
@@ -171,6 +173,14 @@ def fusion_for(bi_encoder: str, cross_encoder: str) -> Fusion:
         if (row.bi_encoder, row.cross_encoder) == (bi_encoder, cross_encoder):
             return row.fusion
     return Fusion()
+
+
+def calibration_for(bi_encoder: str, cross_encoder: str | None) -> Calibration | None:
+    """The calibration that was fitted for two models; None where none was."""
+    for row in PRESETS.values():
+        if (row.bi_encoder, row.cross_encoder) == (bi_encoder, cross_encoder):
+            return row.calibration
+    return None
 
 
 def fusion_with_bm25(cross_encoder: str | None) -> Fusion:

@@ -23,6 +23,7 @@ from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for, fusion_
 from shortlist.models.score_cache import CachedScores
 from shortlist.pipeline.arrays import FloatArray
 from shortlist.pipeline.building import building
+from shortlist.pipeline.calibrated import Stages, calibration_of
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.changes import Additions, add_passages, delete_passages
 from shortlist.pipeline.changes import compact as compact_index
@@ -58,7 +59,7 @@ from shortlist.pipeline.stages import (
 from shortlist.pipeline.timing import OnStage, timed
 from shortlist.pipeline.vectors import OwnVectors
 from shortlist.pipeline.writing import as_passages, progress_bar, write_encoded, write_vectors
-from shortlist.records import Hit, Passage
+from shortlist.records import Calibration, Hit, Passage
 
 if TYPE_CHECKING:  # imported where one is used
     from shortlist.pipeline.engines.approximate import ApproximateSearch, Measured
@@ -115,6 +116,7 @@ class RetrieveRerankPipeline:
         self._exact: tuple[Index, ExactSearch] | None = None
         self._approximate: dict[str, ApproximateSearch] = {}
         self._words: tuple[Index, ByWords] | None = None
+        self._calibration: tuple[Index, Stages, Calibration | None] | None = None
         self._cross_encoder: Scorer | None = loaded and self._caching(loaded)
         if engine != EXACT and not isinstance(index, Index):
             raise UsageError(f"{index.path} is searched by its server; leave engine={engine!r} out")
@@ -437,6 +439,34 @@ class RetrieveRerankPipeline:
         return replace(rule, plausible=None) if FUSED_BY in self.engine else rule
 
     @property
+    def calibration(self) -> Calibration | None:
+        """What makes probabilities of the scores of the last stage; None where none was fitted.
+
+        One that `shortlist calibrate` left beside the index goes before the shipped one.
+        """
+        if BM25 in self.engine:
+            return None  # other scores
+        with_second = self.cross_encoder if self.has_reranker else None
+        stages = Stages.of(self.index, with_second.fingerprint if with_second else None)
+        with self._lock:
+            if self._calibration is None or self._calibration[:2] != (self.index, stages):
+                name = with_second.name if with_second else None
+                found = calibration_of(self.index, stages, name)
+                self._calibration = self.index, stages, found
+            return self._calibration[2]
+
+    def is_answered(self, hits: Sequence[Hit]) -> bool | None:
+        """Whether the first hit is good enough to be called an answer; None where nobody knows.
+
+        That is the case without a calibration, and where the last stage has not looked.
+        """
+        if not hits:
+            return False
+        if hits[0].relevance is None or self.calibration is None:
+            return None
+        return hits[0].relevance >= self.calibration.answered_from
+
+    @property
     def footprint(self) -> dict[str, int | None]:
         """Bytes on disk of the index folder and of both models; None where there are no files."""
         return {
@@ -576,10 +606,16 @@ class RetrieveRerankPipeline:
     def answers(self, retrieved: Retrieved, on_stage: OnStage | None = None) -> list[list[Hit]]:
         """The second half of `search_many`: the candidates rescored, where that was wanted."""
         if retrieved.effort is None:
-            return self.first_answers(retrieved)
+            return [self._with_relevance(hits) for hits in self.first_answers(retrieved)]
         with timed("rerank", on_stage):
             hits = self._second_stage(retrieved, retrieved.effort)
         return self._shown(retrieved, hits)
+
+    def _with_relevance(self, hits: list[Hit]) -> list[Hit]:
+        """Hits of the first stage, where it is the last one and was calibrated."""
+        if self.has_reranker or not (calibration := self.calibration):
+            return hits
+        return [replace(hit, relevance=calibration.relevance(hit.score)) for hit in hits]
 
     def _shown(self, retrieved: Retrieved, answers: list[list[Hit]]) -> list[list[Hit]]:
         """As many hits as are wanted, none of them twice."""
@@ -712,6 +748,7 @@ class RetrieveRerankPipeline:
                     part,
                     depth=effort.plan(self.fusion, self._pace, retrieved.started),
                     metric=retrieved.kind,
+                    calibration=self.calibration,
                     on_batch=bar.update,
                 )
             ]

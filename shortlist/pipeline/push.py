@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from shortlist.pipeline.remote import (
     passage_as_json,
 )
 from shortlist.pipeline.retrieval import Asked
+from shortlist.pipeline.server_filters import FIELDS, comparable, of_one_kind
 from shortlist.records import Passage
 
 SAMPLE = 100  # searches by which a push is verified
@@ -86,10 +87,11 @@ def push(
         collection.drop()
     collection.write_state(_unfinished(target))
     collection.make(manifest.model.dim)
-    there = _there(collection)
+    there, kinds = _there(collection), dict[str, str]()
     written = unchanged = 0
     for passages, vectors, places in _blocks(index):
         texts = [passage_as_json(passage) for passage in passages]
+        fields = [comparable(passage, kinds) for passage in passages]
         digests = [_digest(text, vector, place) for text, vector, place in zip(
             texts, vectors, places, strict=True)]  # fmt: skip
         new = [n for n, p in enumerate(passages) if there.pop(p.id, None) != digests[n]]
@@ -99,6 +101,7 @@ def push(
                 "place": int(places[n]),
                 "digest": digests[n],
                 "passage": texts[n],
+                FIELDS: fields[n],
                 "vector": vectors[n],
             }
             for n in new
@@ -116,7 +119,7 @@ def push(
     with errors_of(collection.address):
         collection.client.flush(collection.name)
     recall = _verified(index, collection, address)
-    collection.write_state(target)
+    collection.write_state(replace(target, fields=of_one_kind(kinds)))
     return Pushed(written, len(gone), unchanged, recall)
 
 

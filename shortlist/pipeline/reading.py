@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from shortlist.errors import UsageError
 from shortlist.models.presets import languages_of
 from shortlist.pipeline.layout import Manifest
 from shortlist.records import Passage
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +131,40 @@ class Reading:
         for warning in self.collection.ledger.warnings:
             self.say(f"warning: {warning}")
         self.say(f"{self.collection.kind}: {self.collection.ledger.summary()}")
+
+
+def read_passages(
+    source: str | Path,
+    bi_encoder: Any,
+    options: ReadingOptions | None = None,
+    *,
+    say: Callable[[str], object] = logger.info,
+) -> Iterator[Passage]:
+    """Stream the passages of a collection, as `shortlist index` reads it.
+
+    ::
+
+        model = BiEncoder.load("all-MiniLM-L6-v2")
+        passages = read_passages("enwiki.xml.bz2", model)
+        RetrieveRerankPipeline.build(passages, "wiki.idx", bi_encoder=model)
+
+    Args:
+        source: a MediaWiki dump, a table, a BEIR or MS MARCO folder, a folder of texts, or
+            ``hf://NAMESPACE/NAME``; see docs/collections.md.
+        bi_encoder: the model that is to read the passages: dumps and texts are cut so that none is
+            longer than it reads.
+        options: columns of a table, lengths of passages.
+        say: told at the end what was kept and dropped, and warnings.
+
+    Raises:
+        DataError: it is no collection, or something is wrong in it.
+        UsageError: passages longer than the model reads were asked for.
+        MissingExtraError: such a collection needs an extra.
+    """
+    reading = Reading(str(source), bi_encoder, options or ReadingOptions(), say)
+
+    def stream() -> Iterator[Passage]:
+        yield from reading.passages()
+        reading.report()
+
+    return stream()

@@ -1,8 +1,9 @@
 """An index that was pushed to a Milvus server, open for reading as the pipeline reads an index.
 
 The collection ``NAME`` has an entity for each passage: its id, its place in the order of the index,
-the passage as JSON, a digest of all of it, and the embedding. The collection ``NAME_shortlist`` has
-one, which says which model made the embeddings and whether the push is complete.
+the passage as JSON, what of its metadata can be compared, a digest of all of it, and the embedding.
+The collection ``NAME_shortlist`` has one, which says which model made the embeddings, which fields
+can be compared, and whether the push is complete.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any
 
@@ -26,13 +27,14 @@ from shortlist.pipeline.index import Among
 from shortlist.pipeline.layout import Manifest, ModelRecord
 from shortlist.pipeline.retrieval import Asked
 from shortlist.pipeline.segments import TEXT_COLUMNS
+from shortlist.pipeline.server_filters import FIELDS, server_filter
 from shortlist.records import Passage
 
 STATE_SUFFIX = "_shortlist"
 LARGEST_FIELD = 65_535  # bytes of a text that Milvus holds
 LARGEST_ANSWER = 16_384  # entities that Milvus returns
 AT_ONCE = 1_000  # entities in one request: 2 MB of 384 dimensions
-FORMAT = 1
+FORMAT = 2
 GRAPH = {"M": 24, "efConstruction": 120}
 _STATE_KEY = "state"
 _LEAST_EF = 256
@@ -50,6 +52,7 @@ class PushedState:
         rows: passages, when the push is complete.
         commit: of the index.
         complete: whether all of it is there.
+        fields: metadata that the server can compare, and of which kind.
     """
 
     model: ModelRecord
@@ -57,6 +60,7 @@ class PushedState:
     rows: int
     commit: int
     complete: bool
+    fields: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
     @classmethod
@@ -114,7 +118,8 @@ class Collection:
             raise IndexFolderError(f"{self} is of another version of shortlist: {error}") from error
         if state.format != FORMAT:
             raise IndexFolderError(
-                f"{self} has format {state.format}, this shortlist reads {FORMAT}"
+                f"{self} has format {state.format}, this shortlist reads {FORMAT}; push the index "
+                "again under another name"
             )
         return state
 
@@ -154,6 +159,7 @@ class Collection:
                 schema.add_field("place", DataType.INT64)
                 schema.add_field("digest", DataType.INT64)
                 schema.add_field("passage", DataType.VARCHAR, max_length=LARGEST_FIELD)
+                schema.add_field(FIELDS, DataType.JSON)
                 schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
                 self.client.create_collection(self.name, schema=schema, consistency_level="Strong")
                 indexes = self.client.prepare_index_params()
@@ -175,11 +181,11 @@ class Collection:
             )
         return int(found["count(*)"])
 
-    def entities(self, fields: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
-        """All entities, some at a time."""
+    def entities(self, fields: Sequence[str], narrowed: str = "") -> Iterator[list[dict[str, Any]]]:
+        """All entities that an expression of the server lets through, some at a time."""
         with errors_of(self.address):
             stream = self.client.query_iterator(
-                self.name, batch_size=AT_ONCE, output_fields=list(fields)
+                self.name, batch_size=AT_ONCE, output_fields=list(fields), filter=narrowed
             )
             while part := stream.next():
                 yield list(part)
@@ -272,18 +278,22 @@ class RemoteIndex:
     def search(self, asked: Asked, top_k: int, where: str | None) -> Ranking:
         """True scores and places of the best passages that the server finds and that meet `where`.
 
-        More are fetched until enough of them meet it; then all of the collection are looked at.
+        What the server cannot sort out is fetched until enough of it meets `where`; then all of it
+        is looked at.
         """
         assert asked.embeddings is not None  # noqa: S101 - `encodes`
         scores = np.full((len(asked.texts), top_k), -np.inf, np.float32)
         rows = np.full((len(asked.texts), top_k), -1, np.int64)
         open_ = np.arange(len(asked.texts))
-        limit = min(LARGEST_ANSWER, len(self), top_k if where is None else 4 * top_k)
+        narrowed = server_filter(where, self.state.fields)
+        limit = min(LARGEST_ANSWER, len(self), 4 * top_k if where and not narrowed else top_k)
         while len(open_):
-            found = self._nearest(asked.embeddings[open_], limit)
+            found = self._nearest(asked.embeddings[open_], limit, narrowed)
+            most = max(map(len, found))
             if where is not None:
                 found = [self._that_meet(hits, where) for hits in found]
-            last = limit >= min(LARGEST_ANSWER, len(self))
+            # there is no more, or what there is must be looked at one by one
+            last = limit >= min(LARGEST_ANSWER, len(self)) or (bool(narrowed) and most < limit)
             lacking = []
             for number, hits in zip(open_, found, strict=True):
                 _rank(hits, scores[number], rows[number])
@@ -294,7 +304,7 @@ class RemoteIndex:
                 break
             limit = min(LARGEST_ANSWER, len(self), 4 * limit)
         if len(open_) and limit < len(self):
-            self._exhaust(asked.embeddings, open_, where, scores, rows)
+            self._exhaust(asked.embeddings, open_, where, narrowed, scores, rows)
         return scores, rows
 
     def _exhaust(
@@ -302,12 +312,13 @@ class RemoteIndex:
         embeddings: FloatArray,
         queries: Int64Array,
         where: str | None,
+        narrowed: str,
         scores: FloatArray,
         rows: Int64Array,
     ) -> None:
         """Score all passages that meet a filter, for the queries that found too few of them."""
         hits: dict[int, list[_Near]] = {int(number): [] for number in queries}
-        places = self._places(where)
+        places = self._places(where, narrowed)
         for start in range(0, len(places), _PER_FILTER):
             some = np.array(places[start : start + _PER_FILTER])
             passages = self.passages(some)
@@ -320,21 +331,22 @@ class RemoteIndex:
         for number, found in hits.items():
             _rank(found, scores[number], rows[number])
 
-    def _places(self, where: str | None) -> list[int]:
-        """Places of all passages that meet a filter, rising: all of them are looked at."""
+    def _places(self, where: str | None, narrowed: str) -> list[int]:
+        """Places of all passages that meet a filter, rising: all let through are looked at."""
         met = list[int]()
-        for part in self._collection.entities(["place", "passage"]):
+        for part in self._collection.entities(["place", "passage"], narrowed):
             passages = [passage_from(row["passage"]) for row in part]
             mask = _meets(passages, where)
             met += [row["place"] for row, is_met in zip(part, mask, strict=True) if is_met]
         return sorted(met)
 
-    def _nearest(self, embeddings: FloatArray, limit: int) -> list[list[_Near]]:
+    def _nearest(self, embeddings: FloatArray, limit: int, narrowed: str = "") -> list[list[_Near]]:
         with errors_of(self._collection.address):
             answers = self._collection.client.search(
                 self._collection.name,
                 embeddings,
                 limit=limit,
+                filter=narrowed,
                 search_params={"params": {"ef": max(_LEAST_EF, 2 * limit)}},
                 output_fields=["place", "passage", "vector"],
             )

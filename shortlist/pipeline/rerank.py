@@ -14,7 +14,7 @@ from shortlist.models.windows import Reading
 from shortlist.pipeline.arrays import FloatArray
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.schedule import FixedDepth, Plan
-from shortlist.records import Hit, Passage
+from shortlist.records import Calibration, Hit, Passage
 
 QUERIES_AT_ONCE = 128  # of several queries' pairs, batches of equal length are easier to make
 
@@ -35,6 +35,7 @@ def reranked(
     *,
     depth: int | Plan,
     metric: str,
+    calibration: Calibration | None = None,
     on_batch: Callable[[int], object] | None = None,
 ) -> list[list[Hit]]:
     """Rescore the first candidates of every query and put them in a new order.
@@ -49,6 +50,7 @@ def reranked(
         candidates: of each query, best first.
         depth: how many of each are rescored, or a plan that decides it step by step.
         metric: the kind of score that the candidates have.
+        calibration: of the scores that are made, for `Hit.relevance`.
         on_batch: told the number of pairs after each batch.
     """
     plan = FixedDepth(depth) if isinstance(depth, int) else depth
@@ -58,7 +60,7 @@ def reranked(
         for found, rescored in zip(
             part, _rescored(cross_encoder, part, plan, on_batch), strict=True
         ):
-            answers.append(_reorder(found, metric, rescored, fusion))
+            answers.append(_reorder(found, metric, rescored, fusion, calibration))
     return answers
 
 
@@ -110,7 +112,13 @@ def _extended(
     )
 
 
-def _reorder(found: Candidates, metric: str, rescored: Rescored, fusion: Fusion) -> list[Hit]:
+def _reorder(
+    found: Candidates,
+    metric: str,
+    rescored: Rescored,
+    fusion: Fusion,
+    calibration: Calibration | None,
+) -> list[Hit]:
     hits, depth = found.hits(metric), len(rescored.logits)
     changed = [
         replace(
@@ -130,6 +138,8 @@ def _reorder(found: Candidates, metric: str, rescored: Rescored, fusion: Fusion)
             strict=True,
         )
     ]
+    if calibration:
+        changed = [replace(hit, relevance=calibration.relevance(hit.score)) for hit in changed]
     order = np.argsort([-hit.score for hit in changed], kind="stable")
     ordered = [*(changed[i] for i in order), *hits[depth:]]
     return [replace(hit, rank=rank, depth=depth) for rank, hit in enumerate(ordered, start=1)]

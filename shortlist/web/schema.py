@@ -87,6 +87,9 @@ class SearchResponse(BaseModel):
     q: str
     final: bool
     reranked: bool
+    answered: bool | None = Field(
+        description="Whether the first passage is a good answer; null where nobody knows."
+    )
     hits: list[FoundPassage]
     ms: dict[str, float] = Field(description="wait, encode, retrieve, rerank, total")
 
@@ -133,6 +136,7 @@ def response_of(query: str, answer: Answer) -> SearchResponse:
         q=query,
         final=answer.final,
         reranked=answer.reranked,
+        answered=answer.answered,
         hits=[
             FoundPassage(**hit.as_json(), highlight=span)
             for hit, span in zip(answer.hits, spans, strict=True)

@@ -71,6 +71,7 @@ class Answer:
         spans: the best sentence of each hit; empty where none was looked for.
         final: whether there is nothing more to come.
         reranked: whether the cross-encoder has looked.
+        answered: whether the first hit is a good answer; None where nobody knows (yet).
         seconds: what took how long: "wait", "encode", "retrieve", "rerank", "total".
     """
 
@@ -79,6 +80,7 @@ class Answer:
     final: bool
     reranked: bool
     seconds: dict[str, float]
+    answered: bool | None = None
 
 
 @dataclass(eq=False)
@@ -238,12 +240,13 @@ class Service:
             fold_duplicates=options.fold_duplicates,
             on_stage=seconds.__setitem__,
         )
-        answers = self.pipeline.first_answers(retrieved)
         final = retrieved.effort is None
+        answers = (self.pipeline.answers if final else self.pipeline.first_answers)(retrieved)
         for ticket, part, hits in zip(tickets, parted(retrieved), answers, strict=True):
             ticket.retrieved = part
             ticket.seconds = {"wait": began - ticket.accepted, **seconds}
-            answer = Answer(hits, [], final, False, _until_now(ticket))
+            answered = self.pipeline.is_answered(hits) if final else None
+            answer = Answer(hits, [], final, False, _until_now(ticket), answered)
             ticket.first.set_result(answer)
             if final:
                 ticket.last.set_result(answer)
@@ -267,7 +270,10 @@ class Service:
             for ticket, hits in zip(tickets, answers, strict=True):
                 spans = highlights(self.pipeline.cross_encoder, ticket.text, hits)
                 ticket.seconds["rerank"] = time.perf_counter() - began
-                ticket.last.set_result(Answer(hits, spans, True, True, _until_now(ticket)))
+                answered = self.pipeline.is_answered(hits)
+                ticket.last.set_result(
+                    Answer(hits, spans, True, True, _until_now(ticket), answered)
+                )
             self._learn(sum(one.cost for one in tickets), time.perf_counter() - began)
         with self._changes:
             for ticket in [*late, *tickets]:

@@ -51,7 +51,10 @@ def events(response):
 
 def test_an_answer_is_that_of_the_pipeline(client, pipeline):
     found = client.post("/api/search", json={"q": QUESTION, "top_k": 7, "depth": 12}).json()
-    expected = [hit.as_json() for hit in pipeline.search(QUESTION, top_k=7, depth=12)]
+    hits = pipeline.search(QUESTION, top_k=7, depth=12)
+    expected = [hit.as_json() for hit in hits]
+    assert found["answered"] is pipeline.is_answered(hits)
+    assert hits[0].relevance is not None
     assert json.loads(json.dumps(expected)) == without(found["hits"])
     assert (found["final"], found["reranked"], found["q"]) == (True, True, QUESTION)
     assert set(found["ms"]) == {"wait", "encode", "retrieve", "rerank", "total"}
@@ -73,6 +76,7 @@ def test_the_first_stage_comes_before_the_second(client, pipeline):
     (one, first), (two, last) = events(client.get("/api/stream", params=wanted))
     assert (one, two) == ("first", "last")
     assert (first["final"], last["final"]) == (False, True)
+    assert first["answered"] is None
     retrieval = [h.as_json() for h in pipeline.search(QUESTION, top_k=4, rerank=False)]
     both = [h.as_json() for h in pipeline.search(QUESTION, top_k=4, depth=9)]
     assert json.loads(json.dumps(retrieval)) == without(first["hits"])

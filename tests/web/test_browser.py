@@ -11,6 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from serving import LINK, PAYLOADS, serving
 
+from shortlist import RetrieveRerankPipeline
+from shortlist.pipeline.calibrated import Stages, write_calibration
+from shortlist.records import Calibration
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -83,9 +87,36 @@ def test_a_question_and_its_answer(page):
     lifts = page.eval_on_selector_all(".lift", "all => all.map(one => one.textContent)")
     assert len(lifts) == 5
     assert all(re.fullmatch(r"\d+ → \d+|stays \d+", lift) for lift in lifts)
-    assert page.get_attribute("#hits meter", "aria-label").startswith("fused ")
+    assert re.fullmatch(r"relevance \d+ %", page.get_attribute("#hits meter", "aria-label"))
+    assert not page.is_visible("#unsure")
+    assert page.query_selector("#hits > li.answer:first-child")
     assert parse_qs(urlsplit(page.url).query) == {"q": [QUESTION]}
     assert page.title() == f"{QUESTION} – shortlist"
+
+
+def test_no_good_answer_is_said(browser, served_index, tmp_path):
+    index = shutil.copytree(served_index, tmp_path / "x.idx")
+    pipeline = RetrieveRerankPipeline.open(index)
+    stages = Stages.of(pipeline.index, pipeline.cross_encoder.fingerprint)
+    strict = Calibration(slope=0.5, intercept=-4.0, answered_from=0.9999)
+    write_calibration(pipeline.index, stages, strict, {})
+    relevance = RetrieveRerankPipeline.open(index).search(QUESTION)[0].relevance
+    with serving(index) as server:
+        page = browser.new_page(base_url=server.address)
+        page.goto("/")
+        ask(page, QUESTION)
+        assert page.inner_text("#unsure") == (
+            "No good answer found. The first passage answers with a probability of "
+            f"{relevance * 100:.0f} %."
+        )
+        assert len(ids(page)) == 5
+        assert page.query_selector("#hits .answer") is None
+        bar = page.get_attribute("#hits meter", "aria-label")
+        assert bar == f"relevance {relevance * 100:.0f} %"
+        page.goto("/")
+        page.wait_for_selector("body[data-state=empty]")
+        assert not page.is_visible("#unsure")
+        page.close()
 
 
 def test_samples_options_filters_and_the_address(page):

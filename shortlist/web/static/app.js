@@ -51,7 +51,7 @@ async function ask(keepAddress) {
   if (!keepAddress) history.pushState(null, "", "/?" + wanted);
   document.title = wanted.get("q") + " – shortlist";
   const mine = (asking = new AbortController());
-  $("empty").hidden = $("problem").hidden = true;
+  $("empty").hidden = $("problem").hidden = $("unsure").hidden = true;
   $("status").textContent = "Searching …";
   state("searching");
   $("hits").classList.add("pending");
@@ -109,6 +109,7 @@ async function* events(body) {
 
 function problem(message, status) {
   $("status").textContent = "";
+  $("unsure").hidden = true;
   $("hits").replaceChildren();
   $("hits").classList.remove("pending");
   $("problem").textContent = message;
@@ -124,7 +125,7 @@ function showEmpty() {
   document.title = "shortlist";
   $("hits").replaceChildren();
   $("status").textContent = "";
-  $("problem").hidden = true;
+  $("problem").hidden = $("unsure").hidden = true;
   $("empty").hidden = false;
   state("empty");
 }
@@ -136,6 +137,11 @@ function show(answer, waited) {
   const best = Math.max(...hits.map((hit) => hit.score));
   const least = Math.min(...hits.map((hit) => hit.score), 0);
   $("hits").replaceChildren(...hits.map((hit) => item(hit, answer, best, least)));
+  $("unsure").hidden = !(answer.answered === false && hits.length);
+  if (!$("unsure").hidden) {
+    const probable = Math.round(hits[0].relevance * 100);
+    $("unsure").textContent = `No good answer found. The first passage answers with a probability of ${probable} %.`;
+  }
   if (focused >= 0) $("hits").children[focused]?.focus();
   const stages = ["wait", "encode", "retrieve", "rerank"]
     .filter((stage) => ms[stage] >= 1 || (stage !== "wait" && stage in ms))
@@ -162,7 +168,7 @@ function item(hit, answer, best, least) {
   const entry = make("li");
   entry.tabIndex = -1;
   entry.dataset.id = hit.id;
-  if (hit.rank === 1 && answer.reranked) entry.className = "answer";
+  if (hit.rank === 1 && answer.reranked && answer.answered !== false) entry.className = "answer";
   const place = make("div", "place");
   place.append(make("span", "number", `${hit.rank}.`), heading(hit));
   if (answer.reranked) place.append(lift(hit));

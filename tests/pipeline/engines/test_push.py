@@ -67,7 +67,15 @@ def test_it_answers_as_the_index_does(pushed, index, encoder):
 
 
 @pytest.mark.parametrize(
-    "where", ["year < 30", "year == 7", "year == 7 and id == 'p7'", "year < 0"]
+    "where",
+    [
+        "year < 30",
+        "year == 7",
+        "year == 7 and id == 'p7'",
+        "year < 0",
+        "6.5 < year <= 8 or id in ('p1', 'p2')",
+        "year != 7 and not year > 20",
+    ],
 )
 def test_filters_mean_the_same(pushed, index, encoder, where):
     here, there = opened(index, encoder, "exact"), opened(pushed, encoder, "exact")

@@ -1,0 +1,91 @@
+"""Each example runs offline, as a user starts it, and prints what it promises."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+# sentence-transformers' documentation of semantic search, all-MiniLM-L6-v2
+PUBLISHED = {
+    "A man is eating pasta.": (None, None, "0.1889", "0.1047", "0.0980"),
+    "Someone in a gorilla costume is playing a set of drums.": (
+        "0.6433", "0.2564", "0.1389", "0.1191", "0.1080",
+    ),
+    "A cheetah chases prey on across a field.": (
+        "0.8253", "0.1399", "0.1292", "0.1097", "0.0650",
+    ),
+}  # fmt: skip
+
+
+def run(name, *arguments, stdin=""):
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_semantic_search_prints_the_published_scores(exports):
+    by_hand, with_function = run("semantic_search.py").split("With semantic_search")
+    for shown in (by_hand, with_function):
+        for query, published in PUBLISHED.items():
+            found = re.findall(r"(\d\.\d{4})  ", shown.split(query)[1])[:5]
+            assert [p or f for p, f in zip(published, found, strict=True)] == found
+
+
+def test_question_answering_over_the_sample(exports, tmp_path):
+    index = tmp_path / "w.idx"
+    asked = "How do plants make their own food?\nzxqv brrgl\n\n"
+    shown = run("question_answering_wikipedia.py", "--index", index, stdin=asked)
+    first, second = shown.split("Question: ")[1:3]
+    assert len(re.findall(r"^\d\. ", first, re.MULTILINE)) == 5
+    assert "photosynthesis" in first.split("\n2. ")[0].lower()
+    assert "No good answer found." not in first
+    assert "No good answer found." in second
+    assert index.is_dir()
+    again = run("question_answering_wikipedia.py", "--index", index, stdin=asked)
+    assert again == shown  # opened, not made again
+
+
+def test_similar_questions_of_the_sample(exports):
+    shown = run("similar_questions.py", stdin="the display of my phone is broken\n\n")
+    best = shown.split("Question: ")[1].splitlines()[0]
+    assert "My phone fell and the screen cracked, what should I do?" in best
+
+
+def test_hybrid_measures_three_engines(exports):
+    pytest.importorskip("bm25s", reason="needs the extra bm25")
+    figures = dict(re.findall(r"^(\S+) +(0\.\d{3})$", run("hybrid.py"), re.MULTILINE))
+    assert figures.keys() == {"bm25", "exact", "exact+bm25"}
+    assert float(figures["exact+bm25"]) > float(figures["bm25"])
+
+
+def test_a_client_of_the_api(notes_index):
+    pytest.importorskip("fastapi", reason="needs the extra serve")
+    command = [sys.executable, "-m", "shortlist.cli", "serve", notes_index, "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            said = next(line for line in server.stderr if "answering at" in line)
+            address = re.search(r"answering at (\S+)/ ", said)[1]
+            shown = run("serve_api_client.py", "how do plants make food?", "--address", address)
+        finally:
+            server.terminate()
+    first, last = shown.split("the answer")
+    assert first.startswith("the first stage")
+    assert "Plants make sugar" in last.splitlines()[1]
+
+
+def test_every_example_is_short_and_run_here():
+    for path in EXAMPLES.glob("*.py"):
+        assert len(path.read_text().splitlines()) < 60, path
+        assert f'run("{path.name}"' in Path(__file__).read_text(), path

@@ -92,6 +92,7 @@ PRESETS: dict[str, Preset] = {
             note="the default; works offline, English",
             licence="Apache-2.0",
             fusion=Fusion(logit=1.0, retrieval=15.0, floor=-4.0, plausible=7.0),
+            calibration=Calibration(slope=0.3157, intercept=-6.0203, answered_from=0.0350),
         ),
         Preset(
             name="minilm-symmetric",

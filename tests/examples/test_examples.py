@@ -45,11 +45,11 @@ def test_semantic_search_prints_the_published_scores(exports):
 
 def test_question_answering_over_the_sample(exports, tmp_path):
     index = tmp_path / "w.idx"
-    asked = "How do plants make their own food?\nzxqv brrgl\n\n"
+    asked = "Which ants grow a fungus?\nzxqv brrgl\n\n"
     shown = run("question_answering_wikipedia.py", "--index", index, stdin=asked)
     first, second = shown.split("Question: ")[1:3]
     assert len(re.findall(r"^\d\. ", first, re.MULTILINE)) == 5
-    assert "photosynthesis" in first.split("\n2. ")[0].lower()
+    assert first.lstrip().startswith("1. Ant / Farmers and herders")
     assert "No good answer found." not in first
     assert "No good answer found." in second
     assert index.is_dir()

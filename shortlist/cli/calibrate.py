@@ -108,13 +108,14 @@ def _print(found: Reliability, fitted_on: int) -> None:
                 f"{one.count:,}",
                 f"{one.said:.1%}",
                 f"{one.seen:.1%}",
-                ("█" * round(_BAR * one.seen)).ljust(_BAR),
+                ("█" * round(_BAR * one.seen)).ljust(_BAR, "░"),
             ]
             for one in found.bins
         ],
     )
     at = found.at_threshold
-    shown = sorted({point.answered_from: point for point in [*found.curve, at]}.items())
+    answering = [point for point in found.curve if point.coverage or point.answered_without]
+    shown = sorted({point.answered_from: point for point in [*answering, at]}.items())
     table(
         "Answered from so much relevance of the first hit; as many questions without an answer",
         ["relevance", "with an answer", "without one", "right"],

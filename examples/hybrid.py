@@ -36,7 +36,7 @@ def main() -> None:
             pipeline = RetrieveRerankPipeline.open(
                 f"{work}/x.idx", engine=engine, cross_encoder="none"
             )
-            found = evaluate(pipeline, queries, qrels, measures=["nDCG@10"])
+            found = evaluate(pipeline, queries, qrels, measures=["nDCG@10"], limit_queries=200)
             print(f"{engine:12} {found.retrieval.mean['nDCG@10']:.3f}")
 
 

@@ -42,8 +42,10 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of its own for the whole session: every run exports the models once, from nothing."""
-    folder = tmp_path_factory.mktemp("cache")
+    """A cache of its own for the whole run: its processes export the models once, from nothing."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
     os.environ["SHORTLIST_CACHE"] = str(folder)
     return folder
 

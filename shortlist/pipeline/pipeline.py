@@ -446,11 +446,12 @@ class RetrieveRerankPipeline:
         """
         if BM25 in self.engine:
             return None  # other scores
-        with_second = self.cross_encoder if self.has_reranker else None
-        stages = Stages.of(self.index, with_second.fingerprint if with_second else None)
+        name = fingerprint = None
+        if self.has_reranker:
+            name, fingerprint = self.cross_encoder.name, self.cross_encoder.fingerprint
+        stages = Stages.of(self.index, fingerprint)
         with self._lock:
             if self._calibration is None or self._calibration[:2] != (self.index, stages):
-                name = with_second.name if with_second else None
                 found = calibration_of(self.index, stages, name)
                 self._calibration = self.index, stages, found
             return self._calibration[2]

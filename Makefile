@@ -3,14 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint clean
+.PHONY: demo test examples check lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/shortlist demo
 
-# Three processes for two cores: many tests wait, for servers and for processes that they start.
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+
+# The classic uses, each run whole.
+examples: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m examples
 
 check: lint test
 

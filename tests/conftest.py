@@ -16,7 +16,7 @@ os.environ["NUMBA_DISABLE_JIT"] = "1"
 # begun first, for they take longest: otherwise one process is left with them at the end
 LONGEST = (
     "test_contract", "test_push", "test_cli", "test_ray", "test_batch_verbs", "test_engine_options",
-    "test_change_verbs", "test_quantise", "test_browser", "test_examples", "test_check",
+    "test_change_verbs", "test_quantise", "test_browser", "test_check",
     "test_crash", "test_choose_command", "test_train_cross_encoder",
 )  # fmt: skip
 TOGETHER = {"test_contract": "milvus", "test_push": "milvus"}  # one server is enough

@@ -49,7 +49,7 @@ class Visitor:
         path = self.folder / f"{name}.html"
         write_report(study, path)
         context = self.browser.new_context(viewport={"width": width, "height": 800}, **options)
-        context.set_default_timeout(5000)
+        context.set_default_timeout(30_000)  # a busy machine
         context.set_offline(True)
         page = context.new_page()
 

@@ -43,6 +43,7 @@ def test_semantic_search_prints_the_published_scores(exports):
             assert [p or f for p, f in zip(published, found, strict=True)] == found
 
 
+@pytest.mark.examples
 def test_question_answering_over_the_sample(exports, tmp_path):
     index = tmp_path / "w.idx"
     asked = "Which ants grow a fungus?\nzxqv brrgl\n\n"
@@ -57,12 +58,14 @@ def test_question_answering_over_the_sample(exports, tmp_path):
     assert again == shown  # opened, not made again
 
 
+@pytest.mark.examples
 def test_similar_questions_of_the_sample(exports):
     shown = run("similar_questions.py", stdin="the display of my phone is broken\n\n")
     best = shown.split("Question: ")[1].splitlines()[0]
     assert "My phone fell and the screen cracked, what should I do?" in best
 
 
+@pytest.mark.examples
 def test_hybrid_measures_three_engines(exports):
     pytest.importorskip("bm25s", reason="needs the extra bm25")
     figures = dict(re.findall(r"^(\S+) +(0\.\d{3})$", run("hybrid.py"), re.MULTILINE))
@@ -70,6 +73,7 @@ def test_hybrid_measures_three_engines(exports):
     assert float(figures["exact+bm25"]) > float(figures["bm25"])
 
 
+@pytest.mark.examples
 def test_a_client_of_the_api(notes_index):
     pytest.importorskip("fastapi", reason="needs the extra serve")
     command = [sys.executable, "-m", "shortlist.cli", "serve", notes_index, "--port", "0"]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shortlist import RetrieveRerankPipeline
+from shortlist import RetrieveRerankPipeline, read_passages
 from shortlist.data.qrels import read_qrels
 from shortlist.data.queries import read_queries
 from shortlist.evaluation.calibration import (
@@ -34,7 +34,6 @@ from shortlist.evaluation.calibration import (
 from shortlist.models.cross_encoder import CrossEncoder, Scorer
 from shortlist.models.presets import OUR_CROSS_ENCODER
 from shortlist.models.score_cache import CachedScores
-from shortlist.pipeline.reading import Reading, ReadingOptions
 from shortlist.pipeline.stages import load_bi_encoder
 
 FITTED = ("squad", "squadshifts_new_wiki")
@@ -54,9 +53,9 @@ def answers(data: Path, work: Path, preset: str, name: str, second: Scorer) -> l
         path = work / f"{preset}-{name}.idx"
         if not path.exists():
             encoder = load_bi_encoder(preset)
-            reading = Reading(str(folder), encoder, ReadingOptions(), print)
+            passages = read_passages(folder, encoder, say=print)
             RetrieveRerankPipeline.build(
-                reading.passages(), path, preset=preset, bi_encoder=encoder, progress=None
+                passages, path, preset=preset, bi_encoder=encoder, progress=None
             )
         pipeline = RetrieveRerankPipeline.open(path, cross_encoder=second)
         queries, qrels = (

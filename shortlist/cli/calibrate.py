@@ -16,9 +16,16 @@ from shortlist.cli.judgements import (
 )
 from shortlist.cli.options import AsJson, CrossEncoderName, Depth, Device, IndexArgument
 from shortlist.cli.show import note, print_json, table
-from shortlist.evaluation.calibration import COVERAGE, Reliability, asked, fitted, halves
+from shortlist.evaluation.calibration import (
+    COVERAGE,
+    Reliability,
+    asked,
+    check_coverage,
+    fitted,
+    halves,
+)
 from shortlist.evaluation.calibration import reliability as measured_on
-from shortlist.pipeline.calibrated import Stages, write_calibration
+from shortlist.pipeline.calibrated import write_calibration
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
 from shortlist.pipeline.schedule import DEFAULT_DEPTH
 
@@ -54,10 +61,11 @@ def calibrate(
 
     Example: shortlist calibrate notes.idx --queries queries.jsonl --qrels qrels/dev.tsv
     """
+    check_coverage(coverage)  # before minutes of asking
     texts, judged = queries_of(queries), judgements_of(qrels)
     check_queries_fit(qrels, judged, queries, texts)
     pipeline = RetrieveRerankPipeline.open(index, cross_encoder=cross_encoder, device=device)
-    check_passages_fit(qrels, judged, set(pipeline.index.ids()))
+    check_passages_fit(qrels, judged, pipeline.index.ids())
     with tqdm(total=len(judged), desc="asking", unit=" questions", disable=None) as bar:
 
         def on_progress(done: int, of: int) -> None:
@@ -76,14 +84,12 @@ def calibrate(
     calibration = fitted(ours, coverage)
     found = measured_on(calibration, others)
     if not dry_run:
-        second = pipeline.cross_encoder.fingerprint if pipeline.has_reranker else None
         measured = {
             "questions": len(ours),
             "held_out": {"questions": found.questions, "error": found.error},
             "coverage": coverage,
         }
-        stages = Stages.of(pipeline.index, second)
-        path = write_calibration(pipeline.index, stages, calibration, measured)
+        path = write_calibration(pipeline.index, pipeline.stages, calibration, measured)
         note(f"calibration: {path}")
     if as_json:
         record = {

@@ -173,8 +173,7 @@ def fitted(questions: Sequence[Question], coverage: float = COVERAGE) -> Calibra
         DataError: all hits are relevant or none is, or relevant ones score lower.
         UsageError: a coverage that is no share.
     """
-    if not 0 < coverage < 1:
-        raise UsageError(f"coverage must lie between 0 and 1, got {coverage}")
+    check_coverage(coverage)
     scores, labels = _hits(questions)
     if labels.all() or not labels.any():
         raise DataError(
@@ -192,8 +191,17 @@ def fitted(questions: Sequence[Question], coverage: float = COVERAGE) -> Calibra
             "judgements; is the model one for this kind of task?"
         )
     found = Calibration(slope=slope, intercept=float(model.intercept_[0]) - slope * centre)
-    best = np.sort([found.relevance(q.scores[0]) for q in questions if q.scores])
-    return found.answering_from(float(best[int((1 - coverage) * len(best))]))
+    return found.answering_from(_threshold(found, questions, coverage))
+
+
+def check_coverage(coverage: float) -> None:
+    """Refuse what is no share.
+
+    Raises:
+        UsageError: it does not lie between 0 and 1.
+    """
+    if not 0 < coverage < 1:
+        raise UsageError(f"coverage must lie between 0 and 1, got {coverage}")
 
 
 def reliability(calibration: Calibration, questions: Sequence[Question]) -> Reliability:
@@ -215,9 +223,13 @@ def reliability(calibration: Calibration, questions: Sequence[Question]) -> Reli
 
 def at_coverage(calibration: Calibration, questions: Sequence[Question], coverage: float) -> Point:
     """The point of the curve that answers so large a share of the questions with an answer."""
+    return _point(calibration, questions, _threshold(calibration, questions, coverage))
+
+
+def _threshold(calibration: Calibration, questions: Sequence[Question], coverage: float) -> float:
+    """The relevance that so large a share of the first hits reach."""
     best = np.sort([calibration.relevance(q.scores[0]) for q in questions if q.scores])
-    place = min(len(best) - 1, int((1 - coverage) * len(best)))
-    return _point(calibration, questions, float(best[place]))
+    return float(best[min(len(best) - 1, int((1 - coverage) * len(best)))])
 
 
 def _hits(questions: Sequence[Question]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

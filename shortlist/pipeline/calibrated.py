@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import shortlist
 from shortlist.data.atomic import written
 from shortlist.models.presets import calibration_for
 from shortlist.pipeline.index import Index
-from shortlist.records import Calibration
+from shortlist.records import Calibration, Hit
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,11 @@ class Stages:
         """Of a pipeline; its precision makes no difference."""
         second = cross_encoder_fingerprint and cross_encoder_fingerprint.partition("-")[0]
         return cls(index.manifest.model.fingerprint, second)
+
+
+def with_relevance(hits: Sequence[Hit], calibration: Calibration) -> list[Hit]:
+    """Hits with the probability that their score stands for."""
+    return [replace(hit, relevance=calibration.relevance(hit.score)) for hit in hits]
 
 
 def write_calibration(

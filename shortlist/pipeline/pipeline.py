@@ -23,7 +23,7 @@ from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for, fusion_
 from shortlist.models.score_cache import CachedScores
 from shortlist.pipeline.arrays import FloatArray
 from shortlist.pipeline.building import building
-from shortlist.pipeline.calibrated import Stages, calibration_of
+from shortlist.pipeline.calibrated import Stages, calibration_of, with_relevance
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.changes import Additions, add_passages, delete_passages
 from shortlist.pipeline.changes import compact as compact_index
@@ -446,15 +446,18 @@ class RetrieveRerankPipeline:
         """
         if BM25 in self.engine:
             return None  # other scores
-        name = fingerprint = None
-        if self.has_reranker:
-            name, fingerprint = self.cross_encoder.name, self.cross_encoder.fingerprint
-        stages = Stages.of(self.index, fingerprint)
+        stages = self.stages
+        name = self.cross_encoder.name if self.has_reranker else None
         with self._lock:
             if self._calibration is None or self._calibration[:2] != (self.index, stages):
                 found = calibration_of(self.index, stages, name)
                 self._calibration = self.index, stages, found
             return self._calibration[2]
+
+    @property
+    def stages(self) -> Stages:
+        """The models that scores come from, as a calibration names them."""
+        return Stages.of(self.index, self.cross_encoder.fingerprint if self.has_reranker else None)
 
     def is_answered(self, hits: Sequence[Hit]) -> bool | None:
         """Whether the first hit is good enough to be called an answer; None where nobody knows.
@@ -616,7 +619,7 @@ class RetrieveRerankPipeline:
         """Hits of the first stage, where it is the last one and was calibrated."""
         if self.has_reranker or not (calibration := self.calibration):
             return hits
-        return [replace(hit, relevance=calibration.relevance(hit.score)) for hit in hits]
+        return with_relevance(hits, calibration)
 
     def _shown(self, retrieved: Retrieved, answers: list[list[Hit]]) -> list[list[Hit]]:
         """As many hits as are wanted, none of them twice."""

@@ -21,7 +21,7 @@ import pyarrow as pa
 from shortlist.errors import IndexFolderError, UsageError
 from shortlist.pipeline.arrays import FloatArray, Int64Array
 from shortlist.pipeline.engines.milvus_client import connected, errors_of, server_address
-from shortlist.pipeline.fields import columns_of, field_values
+from shortlist.pipeline.fields import columns_of, field_values, is_utf8
 from shortlist.pipeline.fuse import Ranking
 from shortlist.pipeline.index import Among
 from shortlist.pipeline.layout import Manifest, ModelRecord
@@ -340,7 +340,7 @@ class RemoteIndex:
             met += [row["place"] for row, is_met in zip(part, mask, strict=True) if is_met]
         return sorted(met)
 
-    def _nearest(self, embeddings: FloatArray, limit: int, narrowed: str = "") -> list[list[_Near]]:
+    def _nearest(self, embeddings: FloatArray, limit: int, narrowed: str) -> list[list[_Near]]:
         with errors_of(self._collection.address):
             answers = self._collection.client.search(
                 self._collection.name,
@@ -441,7 +441,7 @@ def passage_as_json(passage: Passage) -> str:
     """
     content = {name: value for name, value in asdict(passage).items() if value}
     text = json.dumps(content, ensure_ascii=False)
-    if len(text.encode("utf-8", "surrogatepass")) > LARGEST_FIELD or not _is_text(text):
+    if len(text.encode("utf-8", "surrogatepass")) > LARGEST_FIELD or not is_utf8(text):
         text = json.dumps(content)
     if len(text.encode()) > LARGEST_FIELD:
         raise UsageError(
@@ -449,10 +449,6 @@ def passage_as_json(passage: Passage) -> str:
             f"{LARGEST_FIELD:,} of one; index it in shorter passages (--cut-records)"
         )
     return text
-
-
-def _is_text(text: str) -> bool:
-    return text == text.encode("utf-8", "replace").decode("utf-8")
 
 
 def passage_from(text: str) -> Passage:

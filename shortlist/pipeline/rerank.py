@@ -12,6 +12,7 @@ from shortlist.models.cross_encoder import Scorer, windows_of
 from shortlist.models.presets import Fusion
 from shortlist.models.windows import Reading
 from shortlist.pipeline.arrays import FloatArray
+from shortlist.pipeline.calibrated import with_relevance
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.schedule import FixedDepth, Plan
 from shortlist.records import Calibration, Hit, Passage
@@ -139,7 +140,7 @@ def _reorder(
         )
     ]
     if calibration:
-        changed = [replace(hit, relevance=calibration.relevance(hit.score)) for hit in changed]
+        changed = with_relevance(changed, calibration)
     order = np.argsort([-hit.score for hit in changed], kind="stable")
     ordered = [*(changed[i] for i in order), *hits[depth:]]
     return [replace(hit, rank=rank, depth=depth) for rank, hit in enumerate(ordered, start=1)]

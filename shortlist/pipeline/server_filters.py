@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from shortlist.pipeline.fields import is_utf8
 from shortlist.pipeline.segments import TEXT_COLUMNS
 from shortlist.records import Passage
 
@@ -140,14 +141,11 @@ def _kind(value: Any) -> str | None:
     if isinstance(value, float):
         return "number" if math.isfinite(value) else None
     if isinstance(value, str):
-        return "text" if len(value) <= _LONGEST_TEXT and _is_encodable(value) else None
+        kept = len(value) <= _LONGEST_TEXT and "\x00" not in value and is_utf8(value)
+        return "text" if kept else None
     return None
 
 
 def _is_plain(text: str) -> bool:
     """Whether it stands between quotes as it is."""
     return text.isprintable() and not set(text) & set("\"'\\")
-
-
-def _is_encodable(text: str) -> bool:
-    return "\x00" not in text and text == text.encode("utf-8", "replace").decode("utf-8")

@@ -47,6 +47,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     folder.mkdir(exist_ok=True)
     os.environ["SHORTLIST_CACHE"] = str(folder)
+    os.environ["SHORTLIST_CONFIG"] = str(base / "settings")  # no presets of whoever runs the tests
     return folder
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # How shortlist-cross-encoder-v1 was trained: two commands, about three quarters of an hour on two cores.
+# (Since then training goes by sentence-transformers' trainer, so another run ends near it, not at it.)
 # Its log is cross_encoder_v1.log beside this file. Interrupted, run it again: it goes on.
 set -euo pipefail
 data=${1:?usage: cross_encoder_v1.sh DATA_FOLDER OUTPUT_FOLDER}
@@ -22,5 +23,5 @@ test -d "$output/stage1" || shortlist train cross-encoder "$data/reqa_squad:5000
 shortlist train cross-encoder "$data/squad:1800" "$data/squadshifts_new_wiki:900" \
     "$data/squadshifts_reddit:400" "$data/squadshifts_amazon_reviews:400" "$data/reqa_squad:600" \
     "$data/medquad:600" "$data/fever_small:500" --init "$output/stage1" \
-    --max-passages 3000 --learning-rate 6e-5 --max-tokens 192 --groups-per-step 14 \
+    --max-passages 3000 --learning-rate 6e-5 --max-tokens 192 --batch 14 \
     "${held_out[@]}" -o "$output/stage2"

@@ -42,7 +42,8 @@ from shortlist.evaluation.metrics import Measure, parse_measures
 from shortlist.evaluation.report import check_extra, write_report
 from shortlist.evaluation.robustness import Row, robustness, sentences
 from shortlist.models.loading import sha256
-from shortlist.models.presets import DEFAULT_PRESET, PRESETS
+from shortlist.models.presets import DEFAULT_PRESET
+from shortlist.models.registered import known_presets
 from shortlist.pipeline.reading import Reading, ReadingOptions
 from shortlist.pipeline.stages import load_bi_encoder
 from shortlist.pipeline.systems import fingerprints, first_stages, local_systems
@@ -282,7 +283,7 @@ def _ranked(
 
 
 def _is_multilingual(name: str) -> bool:
-    row = PRESETS.get(name)
+    row = known_presets().get(name)
     return row is not None and row.languages != {"en"}
 
 

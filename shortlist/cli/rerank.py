@@ -20,7 +20,7 @@ from shortlist.errors import UsageError
 from shortlist.models.bi_encoder import choose_device
 from shortlist.models.cross_encoder import CrossEncoder
 from shortlist.models.presets import DEFAULT_PRESET
-from shortlist.models.presets import preset as preset_named
+from shortlist.models.registered import preset as preset_named
 from shortlist.pipeline.batch import rerank_run, run_scores
 from shortlist.pipeline.index import Index
 from shortlist.pipeline.layout import MANIFEST

@@ -20,7 +20,7 @@ from shortlist.evaluation.sampling import passage_sample
 from shortlist.evaluation.study import counts_of, study_of
 from shortlist.evaluation.task_kind import TaskKind, disagreement, task_kind
 from shortlist.models.bi_encoder import BiEncoder
-from shortlist.models.presets import PRESETS
+from shortlist.models.registered import known_presets
 from shortlist.pipeline.schedule import DEFAULT_DEPTH
 from shortlist.records import Passage, Qrels
 
@@ -110,7 +110,7 @@ def recommendation_of(choice: Choice, source: str) -> dict[str, Any]:
     """What to type to get the recommended system; of BM25, what to write in Python."""
     system = choice.recommended
     reasons = list(choice.reasons[1:])  # the first is the headline of every report
-    preset = system.stage.name if system.stage.name in PRESETS else None
+    preset = system.stage.name if system.stage.name in known_presets() else None
     command = command_for(system, source)
     if system.stage.name == LEXICAL:
         rest = [s for s in choice.systems if s.stage.name != LEXICAL]
@@ -132,7 +132,7 @@ def command_for(system: System, source: str) -> str:
         depth = f", depth={system.depth}" if system.depth else ""
         return f"BM25Pipeline(passages{', ' + second if second else ''}).search(question{depth})"
     index = f"{Path(name_of(source)).stem}.idx"
-    chosen = ["--preset" if name in PRESETS else "--bi-encoder", name]
+    chosen = ["--preset" if name in known_presets() else "--bi-encoder", name]
     second_stage = [] if system.depth else ["--cross-encoder", "none"]
     made = shlex.join(["shortlist", "index", source, "-o", index, *chosen, *second_stage])
     deeper = ["--depth", str(system.depth)] if system.depth not in (0, DEFAULT_DEPTH) else []

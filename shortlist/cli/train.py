@@ -1,104 +1,444 @@
-"""`shortlist train`: fine-tune a model on judged collections."""
+"""`shortlist train`: fine-tune either stage's model on your own data, and see whether it paid."""
 
 from __future__ import annotations
 
 import logging
-import sys
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from shortlist.cli.options import Device
-from shortlist.cli.show import note
+from shortlist.cli.show import note, table
 from shortlist.errors import UsageError
 from shortlist.models.presets import MINILM
 
+if TYPE_CHECKING:  # imported where training begins
+    from shortlist.data.collections import Cutting
+    from shortlist.models.bi_encoder import BiEncoder
+    from shortlist.training.card import Measured
+    from shortlist.training.groups import Group
+    from shortlist.training.mining import Mining
+    from shortlist.training.sources import Used
+    from shortlist.training.trainer import Schedule
+
 app = typer.Typer(
-    help="Fine-tune a model on judged collections.", no_args_is_help=True, add_completion=False
+    help="Fine-tune a model on your own data.", no_args_is_help=True, add_completion=False
 )
 
+Recipe = TypeVar("Recipe", bound="Schedule")
 
-@app.callback()
-def _train() -> None:
-    pass  # with a callback, a group of one command keeps the command's name
+Data = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SOURCE[:QUERIES]]...",
+        help="BEIR, MS MARCO or Quora folders with a training split, or tables of pairs (query, "
+        "positive, perhaps negatives); after a colon, how many queries to take.",
+    ),
+]
+Unlabelled = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--unlabelled",
+        metavar="SOURCE[:QUERIES]",
+        help="Any collection: its titles, and sentences taken out of it, become the queries.",
+    ),
+]
+Output = Annotated[Path, typer.Option("-o", "--output", help="The model folder to write.")]
+Dev = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dev",
+        metavar="FOLDER[:QUERIES]",
+        help="Folders with a dev split: training ends when it stops gaining there, and the best "
+        "weights are kept and measured.",
+    ),
+]
+HeldOut = Annotated[
+    list[Path] | None,
+    typer.Option("--held-out", help="More folders whose dev and test splits to avoid."),
+]
+LearningRate = Annotated[float | None, typer.Option("--learning-rate")]
+Batch = Annotated[int | None, typer.Option("--batch", help="Queries in a step.")]
+Epochs = Annotated[int | None, typer.Option("--epochs")]
+WarmupSteps = Annotated[int | None, typer.Option("--warmup-steps")]
+Negatives = Annotated[
+    int | None, typer.Option("--negatives", help="Hard ones of each query in a step.")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", help="Read in training; attention costs grow with it.")
+]
+EvaluateEvery = Annotated[
+    int | None, typer.Option("--evaluate-every", help="Steps between two looks at --dev.")
+]
+Patience = Annotated[
+    int | None, typer.Option("--patience", help="Looks without a gain that end it; 0: none do.")
+]
+MaxPassages = Annotated[
+    int | None, typer.Option("--max-passages", help="Of a collection, to mine negatives from.")
+]
+Ranks = Annotated[str, typer.Option("--ranks", help="Of the candidates for negatives.")]
+RelativeMargin = Annotated[
+    float,
+    typer.Option("--relative-margin", help="A negative's similarity is below this share of the "
+                 "positive's; 0: any."),
+]  # fmt: skip
+AbsoluteMargin = Annotated[
+    float | None, typer.Option("--absolute-margin", help="... and below it by so much.")
+]
+FilterBy = Annotated[
+    str | None,
+    typer.Option("--filter", metavar="CROSS_ENCODER", help="Takes out negatives that look like "
+                 "answers to it."),
+]  # fmt: skip
+MineWith = Annotated[
+    str, typer.Option("--mine-with", metavar="BI_ENCODER", help="Whose mistakes become negatives.")
+]
+PresetName = Annotated[
+    str | None, typer.Option("--preset", help="Keep the models under this name, for --preset.")
+]
+Seed = Annotated[int, typer.Option("--seed")]
 
 
 @app.command("cross-encoder")
 def cross_encoder(
-    data: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FOLDER[:GROUPS]...",
-            help="BEIR folders with a training split; after a colon, how many questions to take.",
-        ),
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The model folder to write.")],
+    output: Output,
+    data: Data = None,
+    unlabelled: Unlabelled = None,
+    recipe: Annotated[str | None, typer.Option("--recipe", help="msmarco.")] = None,
     init: Annotated[
-        str, typer.Option("--init", help="Model whose weights are the start.")
-    ] = MINILM,
-    held_out: Annotated[
-        list[Path] | None,
-        typer.Option("--held-out", help="More BEIR folders whose dev and test splits to avoid."),
+        str | None, typer.Option("--init", help="Model whose weights are the start.")
     ] = None,
-    learning_rate: Annotated[float, typer.Option("--learning-rate")] = 6e-5,
-    groups_per_step: Annotated[int, typer.Option("--groups-per-step")] = 16,
-    negatives: Annotated[int, typer.Option("--negatives", help="Per question.")] = 3,
-    epochs: Annotated[int, typer.Option("--epochs")] = 1,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Of a pair, in training.")] = 192,
+    loss: Annotated[
+        str | None, typer.Option("--loss", help="listwise, pairwise, lambda, margin-mse.")
+    ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option("--teacher", help="A cross-encoder to learn from; several: their mean."),
+    ] = None,
+    layers: Annotated[
+        int | None, typer.Option("--layers", help="Keep so many, for a student.")
+    ] = None,
+    dev: Dev = None,
+    held_out: HeldOut = None,
+    bi_encoder: Annotated[
+        str, typer.Option("--bi-encoder", help="The first stage in front of it.")
+    ] = MINILM,
+    learning_rate: LearningRate = None,
+    batch: Batch = None,
+    negatives: Negatives = None,
+    epochs: Epochs = None,
+    warmup_steps: WarmupSteps = None,
+    max_tokens: MaxTokens = None,
     read_tokens: Annotated[
-        int, typer.Option("--read-tokens", help="Of a pair, when the model is used.")
-    ] = 256,
-    max_passages: Annotated[
-        int, typer.Option("--max-passages", help="Of a collection, to mine negatives from.")
-    ] = 20_000,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
+        int | None, typer.Option("--read-tokens", help="Of a pair, when the model is used.")
+    ] = None,
+    evaluate_every: EvaluateEvery = None,
+    patience: Patience = None,
+    max_passages: MaxPassages = 20_000,
+    ranks: Ranks = "1-50",
+    relative_margin: RelativeMargin = 0.95,
+    absolute_margin: AbsoluteMargin = None,
+    filter_by: FilterBy = None,
+    preset: PresetName = None,
+    seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
     """Train a cross-encoder with hard negatives; started again, it goes on where it was.
 
-    Example: shortlist train cross-encoder data/squad:2000 data/fever -o my-cross-encoder
+    With --dev the fusion with the first stage is fitted on one half of the dev
+    questions and measured on the other. The folder has a model card with what
+    was done and found.
+
+    Example: shortlist train cross-encoder data/squad:2000 --dev data/squad:200 -o my-cross-encoder
     """
-    from shortlist.models.bi_encoder import BiEncoder, choose_device
-    from shortlist.training.cross_encoder import CrossEncoderRecipe, train
-    from shortlist.training.mining import mine, read_held_out, read_training_split
+    from shortlist.models.cross_encoder import CrossEncoder
+    from shortlist.models.registered import fusion_for, write_fusion
+    from shortlist.training.card import write_card
+    from shortlist.training.cross_encoder import RECIPES, CrossEncoderRecipe, train
+    from shortlist.training.dev import cross_encoder_metric, read_dev
+    from shortlist.training.held_out import both_stages
+    from shortlist.training.output import partial_of, refuse_to_replace
+    from shortlist.training.teacher import taught
+
+    chosen = _recipe(
+        CrossEncoderRecipe, RECIPES, recipe, init=init, loss=loss, layers=layers,
+        learning_rate=learning_rate, batch=batch, negatives=negatives, epochs=epochs,
+        warmup_steps=warmup_steps, max_tokens=max_tokens, read_tokens=read_tokens,
+        evaluate_every=evaluate_every, patience=patience, seed=seed,
+        teachers=tuple(teacher or ()),
+    )  # fmt: skip
+    refuse_to_replace(output.resolve())
+    first = _First(bi_encoder, device)
+    work = partial_of(output) / "work"
+    mining = _mining(ranks, relative_margin, absolute_margin, max(6, chosen.negatives))
+    groups, used = _gathered(
+        data, unlabelled, [*(held_out or []), *_folders(dev)], first, work, mining,
+        chosen.negatives, max_passages, filter_by, seed,
+    )  # fmt: skip
+    if teacher:
+        groups = taught(groups, [CrossEncoder.load(name, precision="auto") for name in teacher])
+    sets = [
+        read_dev(folder, first.encoder, work, first.cutting, questions=count)
+        for folder, count in _counted(dev)
+    ]
+    rule = fusion_for(first.encoder.name, chosen.init)
+    metric = cross_encoder_metric(sets, rule, read_tokens=chosen.read_tokens) if sets else None
+    started = _torch_device(device)
+    trained = train(groups, output, chosen, dev_metric=metric, device=started)
+    model = CrossEncoder.load(output, precision="float32")  # exported, and compared with torch
+    rows: list[Measured] = []
+    if sets:
+        before = _before(chosen.init, rule)
+        rule, rows = both_stages(sets, model, before=before)
+        write_fusion(output, first.encoder.name, rule)
+    write_card(
+        output, output.name,
+        f"A cross-encoder for reranking, trained by `shortlist train` from "
+        f"{Path(chosen.init).name}; {model.max_tokens} tokens of a pair are read. "
+        f"In front of it: {Path(first.encoder.name).name}.",
+        chosen, used, trained, rows, device=started,
+        notes=[f"The fusion rule, fitted on the other half of the questions: {asdict(rule)}."]
+        if rows else [],
+    )  # fmt: skip
+    _finish(output, rows, preset, "asymmetric", bi_encoder, str(output.resolve()))
+
+
+@app.command("bi-encoder")
+def bi_encoder(
+    output: Output,
+    data: Data = None,
+    unlabelled: Unlabelled = None,
+    recipe: Annotated[str | None, typer.Option("--recipe", help="msmarco, quora.")] = None,
+    init: Annotated[
+        str | None, typer.Option("--init", help="Model whose weights are the start.")
+    ] = None,
+    dev: Dev = None,
+    held_out: HeldOut = None,
+    learning_rate: LearningRate = None,
+    batch: Batch = None,
+    mini_batch: Annotated[
+        int | None, typer.Option("--mini-batch", help="Computed at once, for large batches.")
+    ] = None,
+    negatives: Negatives = None,
+    both_ways: Annotated[
+        bool | None,
+        typer.Option("--both-ways/--one-way", help="Each positive must find its query as well."),
+    ] = None,
+    matryoshka: Annotated[
+        str | None,
+        typer.Option("--matryoshka", metavar="DIMS", help="Dimensions to be good alone: 256,64."),
+    ] = None,
+    query_prompt: Annotated[str | None, typer.Option("--query-prompt")] = None,
+    passage_prompt: Annotated[str | None, typer.Option("--passage-prompt")] = None,
+    epochs: Epochs = None,
+    warmup_steps: WarmupSteps = None,
+    max_tokens: MaxTokens = None,
+    evaluate_every: EvaluateEvery = None,
+    patience: Patience = None,
+    mine_with: MineWith = MINILM,
+    max_passages: MaxPassages = 20_000,
+    ranks: Ranks = "1-50",
+    relative_margin: RelativeMargin = 0.95,
+    absolute_margin: AbsoluteMargin = None,
+    filter_by: FilterBy = None,
+    preset: PresetName = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Train a bi-encoder; started again, it goes on where it was.
+
+    Two recipes: quora for texts that say the same (symmetric), msmarco for
+    short questions and passages that answer them (asymmetric).
+
+    Example: shortlist train bi-encoder data/quora --recipe quora --dev data/quora:300 -o mine
+    """
+    from shortlist.models.bi_encoder import BiEncoder
+    from shortlist.training.bi_encoder import RECIPES, BiEncoderRecipe, train
+    from shortlist.training.card import write_card
+    from shortlist.training.dev import bi_encoder_metric, read_dev
+    from shortlist.training.held_out import first_stage
+    from shortlist.training.output import partial_of, refuse_to_replace
+
+    sizes = _dimensions(matryoshka) if matryoshka else None
+    chosen = _recipe(
+        BiEncoderRecipe, RECIPES, recipe, init=init, learning_rate=learning_rate, batch=batch,
+        mini_batch=mini_batch, negatives=negatives, both_ways=both_ways, matryoshka=sizes,
+        query_prompt=query_prompt, passage_prompt=passage_prompt, epochs=epochs,
+        warmup_steps=warmup_steps, max_tokens=max_tokens, evaluate_every=evaluate_every,
+        patience=patience, seed=seed,
+    )  # fmt: skip
+    refuse_to_replace(output.resolve())
+    first, start = _First(mine_with, device), _First(chosen.init, device)
+    work = partial_of(output) / "work"
+    mining = _mining(ranks, relative_margin, absolute_margin, max(1, chosen.negatives))
+    groups, used = _gathered(
+        data, unlabelled, [*(held_out or []), *_folders(dev)], first, work, mining,
+        chosen.negatives, max_passages, filter_by, seed,
+    )  # fmt: skip
+    sets = [
+        read_dev(folder, start.encoder, work, start.cutting, questions=count)
+        for folder, count in _counted(dev)
+    ]
+    metric = (
+        bi_encoder_metric(
+            sets, query_prompt=chosen.query_prompt, passage_prompt=chosen.passage_prompt
+        )
+        if sets
+        else None
+    )
+    started = _torch_device(device)
+    trained = train(groups, output, chosen, dev_metric=metric, device=started)
+    model = BiEncoder.load(output, precision="float32")  # exported, and compared with torch
+    rows = first_stage(_counted(dev), start.encoder, model, work, start.cutting) if sets else []
+    write_card(
+        output, output.name,
+        f"A bi-encoder trained by `shortlist train` from {Path(chosen.init).name}; embeddings of "
+        f"{model.dim} dimensions.",
+        chosen, used, trained, rows, device=started,
+    )  # fmt: skip
+    task = "symmetric" if chosen.both_ways else "asymmetric"
+    _finish(output, rows, preset, task, str(output.resolve()), None)
+
+
+class _First:
+    """The bi-encoder, loaded when it is first needed."""
+
+    def __init__(self, name: str, device: str) -> None:
+        self._name, self._device = name, device
+
+    @property
+    def encoder(self) -> BiEncoder:
+        return _loaded(self._name, self._device)
+
+    @property
+    def cutting(self) -> Cutting:
+        from shortlist.data.collections import Cutting
+
+        return Cutting(self.encoder.count_tokens, self.encoder.max_tokens)
+
+
+@cache
+def _loaded(name: str, device: str) -> BiEncoder:
+    from shortlist.models.bi_encoder import BiEncoder
+
+    return BiEncoder.load(name, device="auto" if device == "cpu" else device, precision="auto")
+
+
+def _recipe(
+    kind: Callable[[], Recipe], named: dict[str, Recipe], name: str | None, **given: Any
+) -> Recipe:
+    """The recipe of that name, with what was given in place of its own."""
+    if name is not None and name not in named:
+        raise UsageError(f"--recipe {name}: expected one of {', '.join(named)}")
+    base = named[name] if name else kind()
+    return replace(base, **{key: value for key, value in given.items() if value is not None})
+
+
+def _mining(
+    ranks: str, relative_margin: float, absolute_margin: float | None, negatives: int
+) -> Mining:
+    from shortlist.training.mining import Mining
+
+    first, dash, last = ranks.partition("-")
+    if not (dash and first.isdigit() and last.isdigit()):
+        raise UsageError(f"--ranks {ranks}: expected FIRST-LAST, such as 1-50")
+    return Mining(
+        negatives=negatives,
+        first_rank=int(first),
+        last_rank=int(last),
+        relative_margin=relative_margin or None,
+        absolute_margin=absolute_margin,
+    )
+
+
+def _gathered(
+    data: list[str] | None, unlabelled: list[str] | None, avoided: Sequence[Path], first: _First,
+    work: Path, mining: Mining, negatives: int, max_passages: int | None, filter_by: str | None,
+    seed: int,
+) -> tuple[list[Group], list[Used]]:  # fmt: skip
+    from shortlist.models.cross_encoder import CrossEncoder
+    from shortlist.training.judged import read_held_out
+    from shortlist.training.sources import Source, gather
 
     for handler in logging.getLogger().handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    device = choose_device(device).removeprefix("torch-")
-    recipe = CrossEncoderRecipe(
-        init=init,
-        learning_rate=learning_rate,
-        groups_per_step=groups_per_step,
-        negatives=negatives,
-        epochs=epochs,
-        max_tokens=max_tokens,
-        read_tokens=read_tokens,
-        seed=seed,
-    )
-    sources = [_source(text) for text in data]
-    avoided = read_held_out({*(folder for folder, _ in sources), *(held_out or [])})
-    bi_encoder = BiEncoder.load(MINILM)
-    groups = []
-    for folder, count in sources:
-        judged = read_training_split(folder, avoided)
-        groups += mine(
-            judged,
-            bi_encoder,
-            groups=count,
-            pool=max(6, negatives),
-            max_passages=max_passages,
-            seed=seed,
-        )
-    train(groups, output, recipe, device=device)
-    note(f"cross-encoder: {output}")
+    sources = [
+        *(Source.parse(text) for text in data or []),
+        *(Source.parse(text, labelled=False) for text in unlabelled or []),
+    ]
+    if not sources:
+        raise UsageError("nothing to train on: name a folder, a table of pairs, or --unlabelled")
+    folders = {s.path for s in sources if s.kind == "judged" and list(s.path.glob("qrels/*"))}
+    held_out = read_held_out(sorted({*folders, *avoided}), first.cutting)
+    return gather(
+        sources, work, encoder=lambda: first.encoder, held_out=held_out, cutting=first.cutting,
+        mining=mining, negatives=negatives, max_passages=max_passages,
+        scorer=CrossEncoder.load(filter_by, precision="auto") if filter_by else None, seed=seed,
+    )  # fmt: skip
 
 
-def _source(text: str) -> tuple[Path, int]:
-    """`folder:300` -> the folder and at most how many questions of it."""
-    folder, colon, count = text.rpartition(":")
-    if not colon:
-        return Path(text), sys.maxsize
-    if not count.isdigit() or int(count) < 1:
-        raise UsageError(f"{text!r}: expected FOLDER or FOLDER:GROUPS with GROUPS at least 1")
-    return Path(folder), int(count)
+def _counted(dev: list[str] | None) -> list[tuple[Path, int | None]]:
+    from shortlist.training.sources import Source
+
+    sources = [Source.parse(text) for text in dev or []]
+    return [(s.path, None if s.queries > 1 << 40 else s.queries) for s in sources]
+
+
+def _folders(dev: list[str] | None) -> list[Path]:
+    return [folder for folder, _ in _counted(dev)]
+
+
+def _dimensions(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.strip().isdigit() for part in parts):
+        raise UsageError(f"--matryoshka {text}: expected dimensions, such as 256,128,64")
+    return tuple(int(part) for part in parts)
+
+
+def _torch_device(device: str) -> str:
+    from shortlist.models.bi_encoder import choose_device
+
+    return choose_device(device).removeprefix("torch-")
+
+
+def _before(init: str, rule: Any) -> Any:
+    """The cross-encoder that the new one started from, where it was one."""
+    from shortlist.errors import ModelError
+    from shortlist.models.cross_encoder import CrossEncoder
+
+    try:
+        return CrossEncoder.load(init, precision="float32"), rule
+    except ModelError:
+        return None
+
+
+def _finish(
+    output: Path, rows: list[Measured], name: str | None, task: Any, first: str,
+    second: str | None,
+) -> None:  # fmt: skip
+    from shortlist.models.presets import Preset
+    from shortlist.models.registered import register
+    from shortlist.training.card import change_of
+    from shortlist.training.output import partial_of
+
+    if rows:
+        columns = list(rows[0].values)
+        lines = [
+            [row.name, str(row.questions), *(f"{row.values[c]:.4f}" for c in columns),
+             change_of(row.change)]
+            for row in rows
+        ]  # fmt: skip
+        table("", ["set", "questions", *columns, f"change against {rows[0].against}"], lines)
+    shutil.rmtree(partial_of(output), ignore_errors=True)
+    if name:
+        made = Preset(
+            name=name, task=task, bi_encoder=first, cross_encoder=second,
+            note=f"trained here: {output.name}", licence="see its model card",
+        )  # fmt: skip
+        note(f"preset {name}: {register(made)}")
+    note(f"model and card: {output}")

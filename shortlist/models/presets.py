@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from shortlist.errors import UsageError
 from shortlist.records import Calibration
 
 TaskKind = Literal["asymmetric", "symmetric", "both"]
@@ -148,32 +147,6 @@ PRESETS: dict[str, Preset] = {
         ),
     )
 }
-
-
-def preset(name: str) -> Preset:
-    """The preset of that name.
-
-    Raises:
-        UsageError: there is none; the message lists those that there are.
-    """
-    if name not in PRESETS:
-        known = "; ".join(f"{p.name} ({p.task}: {p.note})" for p in PRESETS.values())
-        raise UsageError(f"unknown preset {name!r}; choose one of: {known}")
-    return PRESETS[name]
-
-
-def languages_of(bi_encoder: str) -> frozenset[str]:
-    """The languages that a bi-encoder was trained on; empty where the table does not know."""
-    rows = (row for row in PRESETS.values() if row.bi_encoder == bi_encoder)
-    return next((row.languages for row in rows), frozenset())
-
-
-def fusion_for(bi_encoder: str, cross_encoder: str) -> Fusion:
-    """The fusion fitted for two models; for a pair that none was fitted for, the logit alone."""
-    for row in PRESETS.values():
-        if (row.bi_encoder, row.cross_encoder) == (bi_encoder, cross_encoder):
-            return row.fusion
-    return Fusion()
 
 
 def calibration_for(bi_encoder: str, cross_encoder: str | None) -> Calibration | None:

@@ -19,7 +19,8 @@ from shortlist.models.cross_encoder import CrossEncoder, Scorer
 from shortlist.models.encoders import Encoder
 from shortlist.models.loading import model_size
 from shortlist.models.onnx import PrecisionChoice
-from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_for, fusion_with_bm25
+from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_with_bm25
+from shortlist.models.registered import fusion_for
 from shortlist.models.score_cache import CachedScores
 from shortlist.pipeline.arrays import FloatArray
 from shortlist.pipeline.building import building

@@ -13,7 +13,7 @@ from shortlist.data.columns import Columns
 from shortlist.data.language import LanguageSample
 from shortlist.data.ledger import EVERYTHING
 from shortlist.errors import UsageError
-from shortlist.models.presets import languages_of
+from shortlist.models.registered import languages_of
 from shortlist.pipeline.layout import Manifest
 from shortlist.records import Passage
 

@@ -14,7 +14,7 @@ from shortlist.models.cross_encoder import require_one_logit
 from shortlist.models.encoders import OWN, Encoder, FunctionEncoder
 from shortlist.models.loading import resolve
 from shortlist.models.onnx import PrecisionChoice
-from shortlist.models.presets import preset as preset_named
+from shortlist.models.registered import preset as preset_named
 from shortlist.pipeline.index import Index
 from shortlist.pipeline.layout import Manifest, ModelRecord, Store, checked_store
 from shortlist.pipeline.vectors import check_same_model

@@ -22,7 +22,8 @@ from shortlist.models.loading import (
     resolve,
 )
 from shortlist.models.onnx import PrecisionChoice
-from shortlist.models.presets import OUR_CROSS_ENCODER, PRESETS, Preset
+from shortlist.models.presets import OUR_CROSS_ENCODER, Preset
+from shortlist.models.registered import known_presets
 from shortlist.models.remembered import RememberedScores
 from shortlist.pipeline.bm25 import BM25Pipeline, is_installed
 from shortlist.pipeline.changes import check_complete
@@ -43,10 +44,11 @@ def local_systems() -> list[str]:
     cached = bi_encoders_in_cache()
     here = {*local_names(), *cached}
     first: dict[tuple[str, str, str], str] = {}
-    for row in PRESETS.values():
-        if row.bi_encoder in here:
+    presets = known_presets().values()
+    for row in presets:
+        if row.bi_encoder in here or Path(row.bi_encoder).is_dir():
             first.setdefault((row.bi_encoder, row.query_prompt, row.passage_prompt), row.name)
-    in_presets = {*WEIGHTS_PACKAGE_NAMES, *(row.bi_encoder for row in PRESETS.values())}
+    in_presets = {*WEIGHTS_PACKAGE_NAMES, *(row.bi_encoder for row in presets)}
     lexical = [LEXICAL] if is_installed() else []
     return [*lexical, *first.values(), *(name for name in cached if name not in in_presets)]
 
@@ -84,7 +86,7 @@ def first_stages(
     for name in wanted:
         if on_step:
             on_step(f"{name}: preparing {len(passages):,} passages")
-        row = PRESETS.get(name)
+        row = known_presets().get(name)
         second = second_stage(cross_encoder, _second_of(row))
         if second is not None and second not in scorers:
             scorers[second] = CrossEncoder.load(second, device=device, precision=precision)
@@ -113,7 +115,7 @@ def fingerprints(names: Iterable[str], cross_encoder: str | None = None) -> list
     """
     found = []
     for name in names:
-        row = PRESETS.get(name)
+        row = known_presets().get(name)
         first = [] if name == LEXICAL else [row.bi_encoder if row else name]
         second = second_stage(cross_encoder, _second_of(row))
         models = [*first, *([second] if second else [])]
@@ -122,11 +124,12 @@ def fingerprints(names: Iterable[str], cross_encoder: str | None = None) -> list
 
 
 def _check_are_here(names: Iterable[str]) -> None:
+    presets = known_presets()
     for name in names:
         if name == LEXICAL:
             continue
         try:
-            resolve(PRESETS[name].bi_encoder if name in PRESETS else name)
+            resolve(presets[name].bi_encoder if name in presets else name)
         except ModelError as error:
             there = ", ".join(local_systems())
             raise ModelError(f"{error}; systems on this machine: {there}") from error
@@ -134,7 +137,7 @@ def _check_are_here(names: Iterable[str]) -> None:
 
 def _second_of(row: Preset | None) -> str:
     own = row.cross_encoder if row else None
-    if own and (own in local_names() or is_in_cache(own)):
+    if own and (own in local_names() or Path(own).is_dir() or is_in_cache(own)):
         return own
     return OUR_CROSS_ENCODER
 
@@ -151,7 +154,7 @@ def _indexed(
     """The index of these passages by that model, made where it is not there yet."""
     encoder = (
         load_bi_encoder(name, device=device, precision=precision)
-        if name in PRESETS
+        if name in known_presets()
         else BiEncoder.load(name, device=device, precision=precision)
     )
     parts = [corpus, encoder.fingerprint, encoder.query_prompt, encoder.passage_prompt]

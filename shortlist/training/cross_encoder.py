@@ -1,7 +1,17 @@
-"""Fine-tuning a cross-encoder: listwise softmax cross-entropy over a positive and hard negatives.
+"""Fine-tuning a cross-encoder on groups of one positive and hard negatives.
 
-The loss is ListNet's top-one cross-entropy (Cao et al. 2007) with one relevant passage, as in
-"localized contrastive estimation" (Gao et al. 2021, arXiv 2101.08751).
+Losses, all of sentence-transformers:
+
+- ``listwise``: softmax cross-entropy over a positive and its negatives, ListNet's top-one
+  cross-entropy (Cao et al. 2007) with one relevant passage, as in "localized contrastive
+  estimation" (Gao et al. 2021, arXiv 2101.08751). With a teacher: against the teacher's softmax.
+- ``pairwise``: RankNet (Burges et al. 2005); a teacher's scores decide which of two is better.
+- ``lambda``: LambdaLoss with NDCG-Loss2++ (Wang et al. 2018).
+- ``margin-mse``: the margins of a teacher between positive and negatives (Hofstätter et al. 2020,
+  arXiv 2010.02666).
+
+With a teacher this is distillation; with `layers`, of a student that has some of the layers of the
+model it starts from.
 """
 
 from __future__ import annotations
@@ -10,47 +20,63 @@ import hashlib
 import json
 import logging
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from shortlist.errors import ShortlistError, UsageError
+from shortlist.errors import ModelError, UsageError
 from shortlist.models.loading import resolve
 from shortlist.models.presets import MINILM
-from shortlist.training.mining import Group
-
-if TYPE_CHECKING:
-    import torch
+from shortlist.training.groups import Group, drawn, usable
+from shortlist.training.output import Output, forget, write_json
+from shortlist.training.trainer import DevMetric, Schedule, Trained, fit, similar_lengths
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.safetensors"
+Loss = Literal["listwise", "pairwise", "lambda", "margin-mse"]
+LOSSES: tuple[Loss, ...] = get_args(Loss)
+
+ONE_HOT = 40.0  # ListNetLoss takes the softmax of its labels: of 40 and zeros, one and zeros
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossEncoderRecipe:
-    """Everything that decides the weights, but the groups."""
+class CrossEncoderRecipe(Schedule):
+    """Everything that decides the weights, but the groups; see `Schedule` for the rest.
 
-    init: str = MINILM  # model or folder whose weights are the start
-    learning_rate: float = 6e-5
-    warmup_steps: int = 25
-    groups_per_step: int = 16
+    Attributes:
+        init: model or folder whose weights are the start.
+        loss: see above.
+        negatives: of each query in a step, drawn from its group.
+        max_tokens: of a pair in training; attention costs grow with it.
+        read_tokens: of a pair when the model is used.
+        layers: of the start's that are kept, evenly spread; None: all.
+        teachers: whose scores the groups have, for the record.
+    """
+
+    init: str = MINILM
+    loss: Loss = "listwise"
     negatives: int = 3
-    epochs: int = 1
-    max_tokens: int = 192  # of a pair in training; attention costs grow with it
-    read_tokens: int = 256  # of a pair when the model is used
-    weight_decay: float = 0.01
-    seed: int = 0
-    bfloat16: bool = True
+    max_tokens: int = 192
+    read_tokens: int = 256
+    layers: int | None = None
+    teachers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("groups_per_step", "negatives", "epochs", "max_tokens", "read_tokens"):
+        super().__post_init__()
+        for name in ("negatives", "max_tokens", "read_tokens"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1 (got {getattr(self, name)})")
+        if self.loss not in LOSSES:
+            raise UsageError(f"loss must be one of {', '.join(LOSSES)} (got {self.loss!r})")
+
+
+# As in sentence-transformers' training examples for these data, in sizes that a laptop finishes.
+RECIPES: dict[str, CrossEncoderRecipe] = {
+    "msmarco": CrossEncoderRecipe(learning_rate=2e-5, warmup_steps=100, negatives=4, max_tokens=256)
+}
 
 
 def train(
@@ -58,9 +84,10 @@ def train(
     output: Path,
     recipe: CrossEncoderRecipe,
     *,
+    dev_metric: DevMetric | None = None,
     device: str = "cpu",
     checkpoint_every: int = 100,
-) -> Path:
+) -> Trained:
     """Train and write a model folder (config, tokenizer, safetensors weights in float16).
 
     An interrupted run that is started again with the same groups and recipe goes on from its last
@@ -70,70 +97,39 @@ def train(
         groups: at least one; each with at least `recipe.negatives` negatives.
         output: the folder to write; progress is kept beside it in `<output>.partial/`.
         recipe: what decides the weights.
+        dev_metric: see `trainer.fit`; the weights that were best by it are kept.
         device: a torch device.
         checkpoint_every: steps between checkpoints.
 
     Raises:
-        ShortlistError: the loss is not a number any more.
+        DataError: no group has enough negatives.
+        UsageError: a loss that needs a teacher's scores without them, or a place that is taken.
+        ShortlistError: the loss is not a number any more, or memory was too small.
     """
-    import torch
-
-    output = output.resolve()
-    _refuse_to_replace(output)
-    groups = _usable(groups, recipe.negatives)
-    torch.manual_seed(recipe.seed)
-    model, tokenizer = _start(recipe)
-    model.to(device).train()
-    optimizer = torch.optim.AdamW(_parameters(model, recipe.weight_decay), lr=recipe.learning_rate)
-    plan = list(_plan(groups, recipe))
-    partial = output.with_name(output.name + ".partial")
-    run = _run_digest(groups, recipe)
-    losses = _resume(partial, model, optimizer, run)
-    started, pairs = time.monotonic(), 0
-    for step in range(len(losses), len(plan)):
-        loss, count = _step(model, tokenizer, plan[step], recipe, device)
-        rate = recipe.learning_rate * _rate(step, len(plan), recipe.warmup_steps)
-        for parameters in optimizer.param_groups:
-            parameters["lr"] = rate
-        optimizer.step()
-        optimizer.zero_grad()
-        pairs += count
-        losses.append(loss)
-        if not np.isfinite(loss):
-            raise ShortlistError(
-                f"the loss became {loss} at step {step}; use a lower learning rate than "
-                f"{recipe.learning_rate}"
-            )
-        if (step + 1) % 20 == 0 or step + 1 == len(plan):
-            speed = pairs / (time.monotonic() - started)
-            mean = float(np.mean(losses[-20:]))
-            log.info("step %d/%d loss %.4f %.1f pairs/s", step + 1, len(plan), mean, speed)
-        if (step + 1) % checkpoint_every == 0:
-            _save_checkpoint(partial, model, optimizer, losses, run)
-    return _finish(model, output, partial, recipe, groups, losses)
-
-
-def _refuse_to_replace(output: Path) -> None:
-    """A folder that training made may be replaced, anything else is left alone."""
-    ours = (output / "training.json").is_file()
-    if output.exists() and not ours and not (output.is_dir() and not any(output.iterdir())):
-        raise UsageError(
-            f"{output} exists and was not made by training; it is left as it is: choose another "
-            "place"
-        )
-
-
-def _usable(groups: Sequence[Group], negatives: int) -> list[Group]:
-    """The groups that have enough negatives for a full row of the loss."""
-    usable = [group for group in groups if len(group.negatives) >= negatives]
-    if len(usable) < len(groups):
-        log.info("%d groups have fewer than %d negatives", len(groups) - len(usable), negatives)
-    if not usable:
-        raise UsageError(
-            f"no training groups; expected at least one question with a positive and {negatives} "
-            "negatives"
-        )
-    return usable
+    groups = usable(groups, recipe.negatives)
+    if recipe.loss == "margin-mse" and any(group.scores is None for group in groups):
+        raise UsageError("margin-mse learns a teacher's margins; name one (--teacher)")
+    place = Output(output, _run_digest(groups, recipe))
+    if place.done:
+        forget(place.partial)
+        return place.done
+    model = _start(recipe, device)
+    dataset, lengths = _rows(groups, recipe)
+    trained = fit(
+        model,
+        dataset,
+        _loss(model, recipe),
+        recipe,
+        folder=place.partial,
+        batches=similar_lengths(lengths, shuffled_within=len(groups)),
+        epochs=1,  # the rows are those of all
+        dev_metric=dev_metric,
+        checkpoint_every=checkpoint_every,
+        device=device,
+    )
+    _write(model, place, recipe)
+    place.finish(asdict(recipe), len(groups), trained)
+    return trained
 
 
 def _run_digest(groups: Sequence[Group], recipe: CrossEncoderRecipe) -> str:
@@ -141,183 +137,105 @@ def _run_digest(groups: Sequence[Group], recipe: CrossEncoderRecipe) -> str:
     digest = hashlib.sha256(json.dumps(asdict(recipe)).encode())
     digest.update(resolve(recipe.init).fingerprint.encode())
     for group in groups:
-        for text in (group.query, group.positive, *group.negatives):
-            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+        digest.update(json.dumps([group.query, group.passages, group.scores]).encode())
     return digest.hexdigest()
 
 
-def _start(recipe: CrossEncoderRecipe) -> tuple[Any, Any]:
+def _start(recipe: CrossEncoderRecipe, device: str) -> Any:
+    """The model that is trained: its head is new where the start has none of one logit."""
     import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from sentence_transformers import CrossEncoder
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call] # it announces that the head is new: it must be
-    path = str(resolve(recipe.init).path)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        path,
+    torch.manual_seed(recipe.seed)
+    model = CrossEncoder(
+        str(resolve(recipe.init).path),
         num_labels=1,
-        local_files_only=True,
-        use_safetensors=True,
-        dtype=torch.float32,
-        # Few epochs over many pairs do not overfit, and drawing dropout masks is slow on a CPU.
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
-    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-    tokenizer.deprecation_warnings["Asking-to-pad-a-fast-tokenizer"] = True
-    return model, tokenizer
-
-
-def _parameters(model: Any, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights decay, biases and normalisation do not."""
-    named = list(model.named_parameters())
-    return [
-        {"params": [p for _, p in named if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for _, p in named if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-
-
-def _rate(step: int, steps: int, warmup: int) -> float:
-    if step < warmup:
-        return (step + 1) / warmup
-    return max(0.0, (steps - step) / max(1, steps - warmup))
-
-
-def _plan(
-    groups: Sequence[Group], recipe: CrossEncoderRecipe
-) -> Iterator[list[tuple[str, list[str]]]]:
-    """Steps of (question, positive first and then negatives), of similar length within a step."""
-    rng = np.random.default_rng(recipe.seed)
-    lengths = np.array([max(len(g.positive), *(len(n) for n in g.negatives)) for g in groups])
-    for _ in range(recipe.epochs):
-        order = rng.permutation(len(groups))
-        window = recipe.groups_per_step * 32  # sorted within a window: bucketed, still mixed
-        batches = []
-        for start in range(0, len(order), window):
-            part = order[start : start + window]
-            part = part[np.argsort(lengths[part], kind="stable")]
-            size = recipe.groups_per_step
-            batches += [part[i : i + size] for i in range(0, len(part), size)]
-        for number in rng.permutation(len(batches)):
-            step = []
-            for i in batches[number]:
-                group = groups[i]
-                drawn = rng.permutation(len(group.negatives))[: recipe.negatives]
-                step.append((group.query, [group.positive, *(group.negatives[n] for n in drawn)]))
-            yield step
-
-
-def _step(
-    model: Any,
-    tokenizer: Any,
-    step: list[tuple[str, list[str]]],
-    recipe: CrossEncoderRecipe,
-    device: str,
-) -> tuple[float, int]:
-    """Forward and backward of one step; mean loss over its questions, and the number of pairs."""
-    import torch
-
-    width = 1 + recipe.negatives
-    queries = [query for query, texts in step for _ in texts]
-    passages = [text for _, texts in step for text in texts]
-    batch = tokenizer(
-        queries,
-        passages,
-        truncation="longest_first",
         max_length=recipe.max_tokens,
-        padding=True,
-        return_tensors="pt",
-    ).to(device)
-    kind = torch.device(device).type
-    with torch.autocast(kind, dtype=torch.bfloat16, enabled=recipe.bfloat16):
-        logits = model(**batch).logits.float().view(-1, width)
-    loss: torch.Tensor = -torch.log_softmax(logits, dim=-1)[:, 0].mean()
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    return float(loss.detach()), len(queries)
-
-
-def _save_checkpoint(
-    folder: Path, model: Any, optimizer: Any, losses: Sequence[float], run: str
-) -> None:
-    """Weights and optimizer moments as safetensors, the rest as JSON; replaced atomically."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
-    for number, state in optimizer.state_dict()["state"].items():
-        for key, value in state.items():
-            tensors[f"optimizer.{number}.{key}"] = value
-    draft = folder / (CHECKPOINT + ".draft")
-    record = {"run": run, "losses": losses}
-    save_file(tensors, draft, metadata={"record": json.dumps(record)})
-    draft.replace(folder / CHECKPOINT)
-
-
-def _resume(folder: Path, model: Any, optimizer: Any, run: str) -> list[float]:
-    """Load the last checkpoint where there is one; return the losses of the steps it has done."""
-    file = folder / CHECKPOINT
-    if not file.exists():
-        return []
-    from safetensors import safe_open
-
-    with safe_open(file, framework="pt") as stored:
-        record = json.loads(stored.metadata()["record"])
-        if record["run"] != run:
-            raise UsageError(
-                f"{file} is from a run with another recipe or other groups; delete it to start anew"
-            )
-        tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-    model.load_state_dict(
-        {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+        device=device,
+        local_files_only=True,
+        trust_remote_code=False,
+        model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+        # Few epochs over many pairs do not overfit, and drawing dropout masks is slow on a CPU.
+        config_kwargs={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
     )
-    state = optimizer.state_dict()
-    for key, value in tensors.items():
-        if key.startswith("optimizer."):
-            _, number, name = key.split(".")
-            state["state"].setdefault(int(number), {})[name] = value
-    optimizer.load_state_dict(state)
-    losses: list[float] = record["losses"]
-    log.info("going on at step %d", len(losses) + 1)
-    return losses
+    if recipe.layers is not None:
+        keep_layers(model.model, recipe.layers)
+    return model
 
 
-def _finish(
-    model: Any,
-    output: Path,
-    partial: Path,
-    recipe: CrossEncoderRecipe,
-    groups: Sequence[Group],
-    losses: Sequence[float],
-) -> Path:
-    """Write the folder beside its place, then rename it there."""
+def keep_layers(model: Any, count: int) -> None:
+    """Take layers out of a model in place, so that `count` are left, evenly spread.
+
+    Raises:
+        ModelError: an architecture that has no list of layers where BERT has it.
+        UsageError: more layers than there are.
+    """
     import torch
 
-    draft = partial / "model"
-    draft.mkdir(parents=True, exist_ok=True)
-    model.to(torch.float16).save_pretrained(draft)
+    encoder: Any = getattr(model.base_model, "encoder", None)
+    layers = getattr(encoder, "layer", None)
+    if layers is None:
+        raise ModelError(
+            f"{type(model).__name__} has no layers that can be taken out; expected an architecture "
+            "like BERT's, such as that of MiniLM"
+        )
+    if not 1 <= count <= len(layers):
+        raise UsageError(f"layers must be 1 to {len(layers)} (got {count})")
+    kept = np.linspace(0, len(layers) - 1, count).round().astype(int)
+    encoder.layer = torch.nn.ModuleList([layers[i] for i in kept])
+    model.config.num_hidden_layers = count
+
+
+def _rows(groups: Sequence[Group], recipe: CrossEncoderRecipe) -> tuple[Any, list[int]]:
+    """The dataset that the loss expects, and the characters of the longest pair of each row.
+
+    Each epoch draws its negatives anew: the rows are those of all epochs, one after the other.
+    """
+    from datasets import Dataset
+
+    rng = np.random.default_rng(recipe.seed)
+    rows = [drawn(group, recipe.negatives, rng) for _ in range(recipe.epochs) for group in groups]
+    lengths = [len(row.query) + max(map(len, row.passages)) for row in rows]
+    columns: dict[str, list[Any]] = {"query": [row.query for row in rows]}
+    if recipe.loss == "margin-mse":
+        columns["positive"] = [row.positive for row in rows]
+        for number in range(recipe.negatives):
+            columns[f"negative_{number + 1}"] = [row.negatives[number] for row in rows]
+        columns["labels"] = [list(row.scores or ()) for row in rows]
+    else:
+        columns["passages"] = [list(row.passages) for row in rows]
+        columns["labels"] = [_labels(row, recipe.loss) for row in rows]
+    return Dataset.from_dict(columns), lengths
+
+
+def _labels(row: Group, loss: Loss) -> list[float]:
+    if row.scores is not None and loss != "lambda":
+        return list(row.scores)
+    relevant = ONE_HOT if loss == "listwise" else 1.0
+    return [relevant, *([0.0] * len(row.negatives))]
+
+
+def _loss(model: Any, recipe: CrossEncoderRecipe) -> Any:
+    from sentence_transformers.cross_encoder import losses
+
+    if recipe.loss == "margin-mse":
+        return losses.MarginMSELoss(model)
+    kinds = {
+        "listwise": losses.ListNetLoss, "pairwise": losses.RankNetLoss, "lambda": losses.LambdaLoss,
+    }  # fmt: skip
+    return kinds[recipe.loss](model, mini_batch_size=-1)  # all pairs of a step at once
+
+
+def _write(model: Any, place: Output, recipe: CrossEncoderRecipe) -> None:
+    import torch
+
+    draft = place.draft()
+    model.model.to(torch.float16).save_pretrained(draft)
     # The tokenizer as it was: a saved one would carry the last batch's padding and truncation.
     start = resolve(recipe.init)
     shutil.copyfile(start.path / "tokenizer.json", draft / "tokenizer.json")
     settings = start.read_json("tokenizer_config.json")
-    settings |= {"model_max_length": recipe.read_tokens}
-    _write_json(draft / "tokenizer_config.json", settings)
-    tenth = max(1, len(losses) // 10)
-    record = {
-        "recipe": asdict(recipe),
-        "groups": len(groups),
-        "steps": len(losses),
-        "first_loss": float(np.mean(losses[:tenth])),  # of the first tenth of the steps
-        "last_loss": float(np.mean(losses[-tenth:])),
-    }
-    _write_json(draft / "training.json", record)
-    if output.exists():
-        shutil.rmtree(output)
-    draft.rename(output)
-    shutil.rmtree(partial)
-    return output
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    write_json(draft / "tokenizer_config.json", settings | {"model_max_length": recipe.read_tokens})

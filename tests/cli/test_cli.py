@@ -211,7 +211,7 @@ def test_a_dump_that_is_cut_off_keeps_what_can_be_read(tmp_path):
         (["index", "{corpus}", "-o", "{folder}/x.idx", "--preset", "specter"], "specter"),
         (["search", "{index}", "tea", "--cross-encoder", "./nowhere"], "no model folder"),
         (["search", "{index}", "tea", "--device", "gpu"], "unknown device 'gpu'"),
-        (["train", "cross-encoder", "{folder}:many", "-o", "{folder}/m"], "FOLDER:GROUPS"),
+        (["train", "cross-encoder", "{folder}:many", "-o", "{folder}/m"], "PATH:QUERIES"),
         (["train", "cross-encoder", "{folder}/nowhere", "-o", "{folder}/m"], "nowhere"),
         (["index", "{corpus}", "-o", "{folder}/x", "--cross-encoder", "all-MiniLM-L6-v2"], "is no"),
         (["frobnicate"], "No such command"),

@@ -7,14 +7,8 @@ import pytest
 
 from shortlist.errors import UsageError
 from shortlist.models.loading import PINNED_REVISIONS, local_names
-from shortlist.models.presets import (
-    DEFAULT_PRESET,
-    PRESETS,
-    Fusion,
-    fusion_for,
-    languages_of,
-    preset,
-)
+from shortlist.models.presets import DEFAULT_PRESET, PRESETS, Fusion
+from shortlist.models.registered import fusion_for, languages_of, preset
 
 
 def test_the_default_is_there_and_works_offline():

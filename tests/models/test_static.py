@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from shortlist import BiEncoder, CrossEncoder, RetrieveRerankPipeline
 from shortlist.errors import IndexFolderError, ModelError
 from shortlist.models.loading import resolve
-from shortlist.models.presets import preset
+from shortlist.models.registered import preset
 from shortlist.models.static import TEXTS_AT_ONCE, StaticBiEncoder
 from shortlist.pipeline.stages import load_bi_encoder
 

@@ -371,7 +371,7 @@ def test_of_presets_with_one_bi_encoder_the_first_stands_for_all(
 ) -> None:
     monkeypatch.setattr(systems, "bi_encoders_in_cache", list)
     assert systems.local_systems() == ["bm25", "minilm", "fast"]
-    presets = {row.name: row.bi_encoder for row in systems.PRESETS.values()}
+    presets = {row.name: row.bi_encoder for row in systems.known_presets().values()}
     assert presets["minilm-symmetric"] == presets["minilm"]
 
 

@@ -1,4 +1,4 @@
-"""Training: the loss falls, an interrupted run ends as an undisturbed one, what it writes runs."""
+"""Training a cross-encoder: what is learnt and written, and that an interruption costs nothing."""
 
 from __future__ import annotations
 
@@ -8,74 +8,148 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from notes import NOTES
+from small_collection import GROUPS, QUESTIONS
 
 from shortlist import CrossEncoder
-from shortlist.errors import UsageError
-from shortlist.training import cross_encoder as training
-from shortlist.training.cross_encoder import CrossEncoderRecipe, train
-from shortlist.training.mining import Group
+from shortlist.errors import DataError, ModelError, ShortlistError, UsageError
+from shortlist.training.cross_encoder import LOSSES, CrossEncoderRecipe, keep_layers, train
+from shortlist.training.groups import Group
+from shortlist.training.teacher import taught
 
-QUESTIONS = [
-    "how do plants make food?",
-    "a warm drink",
-    "ice that moves",
-    "an instrument",
-    "what stops illness",
-    "what helps sailors",
-    "insects that dance",
-    "a board game",
-]
-GROUPS = [
-    Group(question, NOTES[n], tuple(NOTES[(n + step) % 8] for step in (1, 2, 3, 5)))
-    for n, question in enumerate(QUESTIONS)
-]
 RECIPE = CrossEncoderRecipe(
-    learning_rate=3e-4, warmup_steps=2, groups_per_step=4, epochs=6, max_tokens=48
-)
+    learning_rate=3e-4, warmup_steps=2, batch=4, epochs=5, max_tokens=48, evaluate_every=4,
+    patience=0,
+)  # fmt: skip
+PAIRS = [(question, note) for question in QUESTIONS[:3] for note in NOTES]
 
 
 class Interrupted(Exception):
     pass
 
 
-def test_loss_falls_a_resumed_run_equals_the_uninterrupted_one_and_the_model_runs(
-    tmp_path, monkeypatch, exports
-):
-    whole = train(GROUPS, tmp_path / "whole", RECIPE)
-    record = json.loads((whole / "training.json").read_text())
-    assert record["last_loss"] < record["first_loss"]
+class Looks:
+    """A dev metric that always gains, and ends the run at one of its looks."""
 
-    take_step = training._step
-    steps = []
+    def __init__(self, last: int | None = None, seen: int = 0) -> None:
+        self.seen, self.last = seen, last
 
-    def interrupted(*arguments):
-        steps.append(1)
-        if len(steps) == 8:
+    def __call__(self, model) -> float:
+        self.seen += 1
+        if self.seen == self.last:
             raise Interrupted
-        return take_step(*arguments)
+        return float(self.seen)
 
-    monkeypatch.setattr(training, "_step", interrupted)
+
+def test_the_loss_falls_and_a_resumed_run_equals_the_uninterrupted_one(tmp_path, exports):
+    whole = train(GROUPS, tmp_path / "whole", RECIPE, dev_metric=Looks())
+    assert (whole.steps, len(whole.losses), whole.best_step) == (10, 10, 10)
+    assert np.mean(whole.losses[-2:]) < 0.8 * np.mean(whole.losses[:2])
+    assert [step for step, _ in whole.dev] == [0, 4, 8, 10]
+
     with pytest.raises(Interrupted):
-        train(GROUPS, tmp_path / "resumed", RECIPE, checkpoint_every=3)
+        train(GROUPS, tmp_path / "resumed", RECIPE, dev_metric=Looks(3))  # at step 8
     assert not (tmp_path / "resumed").exists()
-    steps.append(1)
-    resumed = train(GROUPS, tmp_path / "resumed", RECIPE, checkpoint_every=3)
-    assert len(steps) == 9 + 6  # went on at step 6 of 12
+    looks = Looks(seen=2)
+    resumed = train(GROUPS, tmp_path / "resumed", RECIPE, dev_metric=looks)
+    assert looks.seen == 4  # at 8 and 10, from step 4 on
+    assert resumed.losses == whole.losses
     assert not (tmp_path / "resumed.partial").exists()
+    left = {file.suffix for file in (tmp_path / "resumed").rglob("*")}
+    assert left == {".json", ".safetensors"}
 
-    pairs = [(question, note) for question in QUESTIONS[:3] for note in NOTES]
-    undisturbed = CrossEncoder.load(whole, precision="float32").score(pairs)
-    again = CrossEncoder.load(resumed, precision="float32").score(pairs)
-    np.testing.assert_allclose(again, undisturbed, atol=0.02)
-    best = undisturbed.reshape(3, 8).argmax(axis=1)
-    assert best.tolist() == [0, 1, 2]
+    undisturbed, again = (
+        CrossEncoder.load(tmp_path / name, precision="float32").score(PAIRS)
+        for name in ("whole", "resumed")
+    )
+    np.testing.assert_array_equal(again, undisturbed)
+    assert undisturbed.reshape(3, 8).argmax(axis=1).tolist() == [0, 1, 2]
+
+    # started once more, it has nothing to do
+    looks = Looks()
+    assert train(GROUPS, tmp_path / "whole", RECIPE, dev_metric=looks) == replace(
+        whole, dev=[list(look) for look in whole.dev]
+    )
+    assert looks.seen == 0
 
 
-def test_a_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_finish", lambda *_: None)
-    short = replace(RECIPE, epochs=1)
-    train(GROUPS, tmp_path / "model", short, checkpoint_every=2)
-    for groups, recipe in ((GROUPS, replace(short, learning_rate=1e-4)), (GROUPS[::-1], short)):
+def test_training_ends_when_the_dev_metric_stops_gaining_and_the_best_weights_are_kept(tmp_path):
+    values = iter([0.1, 0.9, 0.5, 0.4, 0.3])
+    weights = {}
+
+    def metric(model):
+        value = next(values)
+        weights[value] = model.predict(PAIRS, activation_fn=None, show_progress_bar=False)
+        return value
+
+    recipe = replace(RECIPE, evaluate_every=2, patience=2)
+    done = train(GROUPS, tmp_path / "model", recipe, dev_metric=metric)
+    assert (done.steps, done.best_step) == (6, 2)  # of 10
+    best = CrossEncoder.load(tmp_path / "model", precision="float32").score(PAIRS)
+    expected = np.log(weights[0.9] / (1 - weights[0.9]))  # predict gives probabilities
+    np.testing.assert_allclose(best, expected, atol=0.02)  # weights are kept in float16
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "listwise"])
+def test_every_loss_falls(tmp_path, loss):
+    groups = [replace_scores(group) for group in GROUPS]
+    done = train(groups, tmp_path / loss, replace(RECIPE, loss=loss, epochs=4))
+    assert np.mean(done.losses[-2:]) < 0.9 * np.mean(done.losses[:2])
+
+
+def replace_scores(group: Group) -> Group:
+    return Group(group.query, group.positive, group.negatives, (4.0, -1.0, -3.0, 0.0, -2.0))
+
+
+def test_a_student_has_some_of_the_layers_and_learns_its_teachers_order(tmp_path, exports):
+    teacher = CrossEncoder.load("shortlist-cross-encoder-v1")
+    groups = taught(GROUPS, [teacher, teacher])
+    np.testing.assert_allclose(
+        groups[3].scores, teacher.score([(QUESTIONS[3], t) for t in GROUPS[3].passages]), atol=1e-4
+    )
+    recipe = replace(RECIPE, init="shortlist-cross-encoder-v1", layers=2)
+    done = train(groups, tmp_path / "student", recipe)
+    assert np.mean(done.losses[-3:]) < 0.7 * done.losses[0]  # of the teacher, not of truth
+    config = json.loads((tmp_path / "student/config.json").read_text())
+    assert config["num_hidden_layers"] == 2
+
+
+def test_layers_that_cannot_be_kept(tmp_path):
+    with pytest.raises(UsageError, match="layers must be 1 to 6 .got 7"):
+        train(GROUPS, tmp_path / "model", replace(RECIPE, layers=7))
+
+    class Other:
+        base_model = None
+
+    with pytest.raises(ModelError, match="Other has no layers that can be taken out"):
+        keep_layers(Other(), 2)
+
+
+def test_a_loss_that_is_no_number_is_told(tmp_path):
+    def metric(model):
+        next(model.parameters()).data.fill_(float("nan"))
+        return 0.0
+
+    with pytest.raises(ShortlistError, match="the loss became nan at step 1; use a lower learning"):
+        train(GROUPS, tmp_path / "model", RECIPE, dev_metric=metric)
+
+
+def test_memory_that_is_too_small_is_told(tmp_path):
+    def metric(model):
+        model.get_submodule("0").register_forward_hook(out_of_memory)
+        return 0.0
+
+    def out_of_memory(*_given):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: "
+                           "can't allocate memory: you tried to allocate 9 bytes")  # fmt: skip
+
+    with pytest.raises(ShortlistError, match="memory was too small for a step of 4 queries"):
+        train(GROUPS, tmp_path / "model", RECIPE, dev_metric=metric)
+
+
+def test_progress_of_another_run_is_refused(tmp_path):
+    with pytest.raises(Interrupted):
+        train(GROUPS, tmp_path / "model", RECIPE, dev_metric=Looks(2))
+    for groups, recipe in ((GROUPS, replace(RECIPE, seed=1)), (GROUPS[::-1], RECIPE)):
         with pytest.raises(UsageError, match="another recipe or other groups; delete it"):
             train(groups, tmp_path / "model", recipe)
 
@@ -86,14 +160,28 @@ def test_what_is_at_the_output_stays(tmp_path):
         train(GROUPS, tmp_path, RECIPE)
 
 
-def test_no_groups(tmp_path):
-    with pytest.raises(UsageError, match="no training groups"):
+def test_groups_that_cannot_be_learnt_from(tmp_path):
+    with pytest.raises(DataError, match="no training groups"):
         train([], tmp_path / "model", RECIPE)
-    with pytest.raises(UsageError, match="a positive and 7 negatives"):
+    with pytest.raises(DataError, match="a positive and 7 negatives"):
         train(GROUPS, tmp_path / "model", replace(RECIPE, negatives=7))
+    with pytest.raises(UsageError, match="margin-mse learns a teacher's margins; name one"):
+        train(GROUPS, tmp_path / "model", replace(RECIPE, loss="margin-mse"))
+    with pytest.raises(UsageError, match="the same logit; it is none"):
+        taught(GROUPS, [type("Flat", (), {"score": lambda _, pairs: np.ones(len(pairs))})()])
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["groups_per_step", "negatives", "epochs", "read_tokens"])
-def test_a_recipe_that_cannot_work(name):
-    with pytest.raises(UsageError, match=f"{name} must be at least 1 .got 0"):
-        CrossEncoderRecipe(**{name: 0})
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(({name: 0}, f"{name} must be at least 1 .got 0")
+          for name in ("batch", "negatives", "epochs", "read_tokens", "evaluate_every")),
+        ({"loss": "hinge"}, "loss must be one of listwise, pairwise"),
+        ({"learning_rate": 20.0}, "learning_rate must lie between 0 and 1"),
+        ({"patience": -1}, "must not be negative"),
+    ],
+)  # fmt: skip
+def test_a_recipe_that_cannot_work(options, message):
+    with pytest.raises(UsageError, match=message):
+        CrossEncoderRecipe(**options)

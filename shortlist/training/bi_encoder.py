@@ -1,0 +1,219 @@
+"""Fine-tuning a bi-encoder on groups: each query close to its positive, far from all others.
+
+The loss is sentence-transformers' MultipleNegativesRankingLoss (in-batch negatives, Henderson et
+al. 2017, arXiv 1705.00652), with mined negatives where the groups have them; its cached variant
+(Gao et al. 2021, arXiv 2101.06983) computes a large batch in parts, for the same gradient in less
+memory; Matryoshka (Kusupati et al. 2022, arXiv 2205.13147) makes the first dimensions good alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shortlist.errors import UsageError
+from shortlist.models.loading import resolve
+from shortlist.models.presets import MINILM
+from shortlist.training.groups import Group, drawn, usable
+from shortlist.training.output import Output, forget, write_json
+from shortlist.training.trainer import DevMetric, Schedule, Trained, fit
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiEncoderRecipe(Schedule):
+    """Everything that decides the weights, but the groups; see `Schedule` for the rest.
+
+    Attributes:
+        init: model or folder whose weights are the start.
+        batch: queries in a step; each has the positives of all others as negatives.
+        mini_batch: computed at once; None: the whole batch.
+        negatives: mined ones of each query, beside those in the batch; 0 for none.
+        scale: of the cosines in the softmax; its inverse temperature.
+        both_ways: each positive must find its query as well; for symmetric tasks.
+        max_tokens: of a text in training; None: as many as the model reads.
+        query_prompt, passage_prompt: put before the texts, in training and afterwards.
+        matryoshka: dimensions that are to be good alone, such as 256, 128 and 64.
+    """
+
+    learning_rate: float = 2e-5
+    batch: int = 64
+    init: str = MINILM
+    mini_batch: int | None = None
+    negatives: int = 1
+    scale: float = 20.0
+    both_ways: bool = False
+    max_tokens: int | None = 128
+    query_prompt: str = ""
+    passage_prompt: str = ""
+    matryoshka: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch < 2:
+            raise UsageError("batch must be at least 2: the negatives are the other queries'")
+        if self.negatives < 0:
+            raise UsageError(f"negatives must not be negative (got {self.negatives})")
+        for name in ("mini_batch", "max_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1 (got {value})")
+
+
+# As in sentence-transformers' training examples for these data, in sizes that a laptop finishes.
+RECIPES: dict[str, BiEncoderRecipe] = {
+    # short question -> passage, with a mined negative each
+    "msmarco": BiEncoderRecipe(warmup_steps=100, max_tokens=192),
+    # question <-> question that asks the same; the other pairs of a large batch are the negatives
+    "quora": BiEncoderRecipe(
+        warmup_steps=50, batch=128, mini_batch=64, negatives=0, both_ways=True, max_tokens=64
+    ),
+}
+
+
+def train(
+    groups: Sequence[Group],
+    output: Path,
+    recipe: BiEncoderRecipe,
+    *,
+    dev_metric: DevMetric | None = None,
+    device: str = "cpu",
+    checkpoint_every: int = 100,
+) -> Trained:
+    """Train and write a model folder as sentence-transformers reads it, weights in float32.
+
+    An interrupted run that is started again with the same groups and recipe goes on from its last
+    checkpoint and ends as the uninterrupted one would. A batch never holds a text twice.
+
+    Args:
+        groups: at least two; each with at least `recipe.negatives` negatives.
+        output: the folder to write; progress is kept beside it in `<output>.partial/`.
+        recipe: what decides the weights.
+        dev_metric: see `trainer.fit`; the weights that were best by it are kept.
+        device: a torch device.
+        checkpoint_every: steps between checkpoints.
+
+    Raises:
+        DataError: no group has enough negatives.
+        UsageError: a dimension of `matryoshka` that the model does not have, or a taken place.
+        ShortlistError: the loss is not a number any more, or memory was too small.
+    """
+    from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
+
+    groups = usable(groups, recipe.negatives)
+    if resolve(recipe.init).is_static:
+        raise UsageError(f"{recipe.init} is a table of token vectors; only networks are trained")
+    place = Output(output, _run_digest(groups, recipe))
+    if place.done:
+        forget(place.partial)
+        return place.done
+    model = _start(recipe, device)
+    dim = model.get_embedding_dimension()
+    if any(not 1 <= size <= dim for size in recipe.matryoshka):
+        raise UsageError(f"matryoshka has {recipe.matryoshka}; expected dimensions from 1 to {dim}")
+    trained = fit(
+        model,
+        _rows(groups, recipe),
+        _loss(model, recipe, dim),
+        recipe,
+        folder=place.partial,
+        batches=NoDuplicatesBatchSampler,
+        epochs=recipe.epochs,
+        dev_metric=dev_metric,
+        checkpoint_every=checkpoint_every,
+        device=device,
+    )
+    _write(model, place, recipe)
+    place.finish(asdict(recipe), len(groups), trained)
+    return trained
+
+
+def _run_digest(groups: Sequence[Group], recipe: BiEncoderRecipe) -> str:
+    digest = hashlib.sha256(json.dumps(asdict(recipe)).encode())
+    digest.update(resolve(recipe.init).fingerprint.encode())
+    for group in groups:
+        digest.update(json.dumps([group.query, group.passages]).encode())
+    return digest.hexdigest()
+
+
+def _start(recipe: BiEncoderRecipe, device: str) -> Any:
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    torch.manual_seed(recipe.seed)
+    model = SentenceTransformer(
+        str(resolve(recipe.init).path),
+        device=device,
+        local_files_only=True,
+        trust_remote_code=False,
+        model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+        config_kwargs={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    )
+    if recipe.max_tokens is not None:
+        model.max_seq_length = min(recipe.max_tokens, model.max_seq_length or recipe.max_tokens)
+    return model
+
+
+def _rows(groups: Sequence[Group], recipe: BiEncoderRecipe) -> Any:
+    from datasets import Dataset
+
+    rng = np.random.default_rng(recipe.seed)
+    rows = [drawn(group, recipe.negatives, rng) for group in groups]
+    before, ahead = recipe.query_prompt, recipe.passage_prompt
+    columns = {
+        "anchor": [before + row.query for row in rows],
+        "positive": [ahead + row.positive for row in rows],
+    }
+    for number in range(recipe.negatives):
+        columns[f"negative_{number + 1}"] = [ahead + row.negatives[number] for row in rows]
+    return Dataset.from_dict(columns)
+
+
+def _loss(model: Any, recipe: BiEncoderRecipe, dim: int) -> Any:
+    from sentence_transformers.sentence_transformer import losses
+
+    loss: Any
+    ways: dict[str, Any] = {}
+    if recipe.both_ways:
+        ways = {"directions": ("query_to_doc", "doc_to_query"), "partition_mode": "per_direction"}
+    if recipe.mini_batch is None:
+        loss = losses.MultipleNegativesRankingLoss(model, scale=recipe.scale, **ways)
+    else:
+        loss = losses.CachedMultipleNegativesRankingLoss(
+            model, scale=recipe.scale, mini_batch_size=recipe.mini_batch, **ways
+        )
+    if recipe.matryoshka:
+        sizes = sorted({dim, *recipe.matryoshka}, reverse=True)
+        loss = losses.MatryoshkaLoss(model, loss, matryoshka_dims=sizes)
+    return loss
+
+
+def _write(model: Any, place: Output, recipe: BiEncoderRecipe) -> None:
+    draft = place.draft()
+    start = resolve(recipe.init)
+    model.prompts = {
+        name: prompt
+        for name, prompt in (("query", recipe.query_prompt), ("document", recipe.passage_prompt))
+        if prompt
+    }
+    model.save_pretrained(str(draft), create_model_card=False)
+    # what is read stays what it was: training may have read less of each text
+    for name in ("tokenizer.json", "tokenizer_config.json", "sentence_bert_config.json"):
+        if (start.path / name).exists():
+            shutil.copyfile(start.path / name, draft / name)
+    config = json.loads((draft / "config.json").read_text(encoding="utf-8"))
+    before = start.read_json("config.json")
+    dropout = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+    config |= {name: before[name] for name in dropout if name in before}
+    write_json(draft / "config.json", config)

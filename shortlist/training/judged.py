@@ -1,0 +1,169 @@
+"""Training questions and the passages they are asked of, without what dev and test hold."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from shortlist.data.collections import Cutting, load
+from shortlist.data.ids import fingerprint
+from shortlist.data.judged import judged_folder
+from shortlist.data.near_duplicates import NearDuplicates, words
+from shortlist.data.sentences import sentence_spans
+from shortlist.errors import DataError
+from shortlist.evaluation.known_item import known_items
+from shortlist.records import Passage
+
+log = logging.getLogger(__name__)
+
+HELD_OUT_SPLITS = ("dev", "test", "validation")
+
+
+class HeldOut:
+    """What dev and test splits contain: questions by their words, passages by shared sequences.
+
+    Args:
+        questions: of dev and test.
+        passages: what dev and test judge relevant; near-duplicates of it are found as
+            `shortlist.data.near_duplicates` says.
+    """
+
+    def __init__(self, questions: Iterable[str] = (), passages: Iterable[str] = ()) -> None:
+        self._questions = {_key(question) for question in questions}
+        self._passages = NearDuplicates(passages)
+
+    def has_question(self, question: str) -> bool:
+        """Whether a held-out question has the same words in the same order."""
+        return _key(question) in self._questions
+
+    def has_passage(self, passage: str) -> bool:
+        """Whether a passage nearly repeats a held-out one, or has a good part of it."""
+        return bool(self._passages.matches(passage))
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A collection to train on: its passages, to be drawn as often as is wanted, and its pairs."""
+
+    name: str
+    corpus: Callable[[], Iterator[Passage]]
+    pairs: Sequence[tuple[str, str]]  # text of the question, id of a passage that answers it
+
+
+def read_held_out(folders: Iterable[Path], cutting: Cutting) -> HeldOut:
+    """The questions of the dev and test splits of BEIR folders, and the passages they judge.
+
+    Raises:
+        DataError: a folder that is no collection with judgements.
+    """
+    questions: list[str] = []
+    passages: list[str] = []
+    for folder in folders:
+        wanted: set[str] = set()
+        for split in HELD_OUT_SPLITS:
+            if not list(folder.glob(f"qrels/{split}.tsv*")):
+                continue
+            asked, qrels = judged_folder(folder, split).read()
+            for query, grades in (qrels or {}).items():
+                questions += [asked[query]] if asked and query in asked else []
+                wanted.update(passage for passage, grade in grades.items() if grade > 0)
+        passages += [p.model_text for p in load(folder, cutting).passages if p.id in wanted]
+    return HeldOut(questions, passages)
+
+
+def read_training_split(folder: Path, held_out: HeldOut, cutting: Cutting) -> Judged:
+    """The training split of a BEIR, MS MARCO or Quora folder without what is held out.
+
+    Passages that nearly repeat a held-out one are no candidates for negatives either.
+
+    Raises:
+        DataError: nothing is left to train on.
+        UsageError: the folder has no training split.
+    """
+    there = judged_folder(folder)
+    queries, qrels = (judged_folder(folder, "train") if there.qrels else there).read()
+    if not queries or not qrels:
+        raise DataError(f"{folder}: expected questions and judgements, in qrels/train.tsv or pairs")
+    corpus = partial(_corpus, folder, held_out, cutting)
+    ids = {passage.id for passage in corpus()}
+    pairs, missing, leaking = [], 0, 0
+    for query, grades in qrels.items():
+        relevant = [passage for passage, grade in grades.items() if grade > 0]
+        if query not in queries:
+            missing += 1
+        elif relevant and held_out.has_question(queries[query]):
+            leaking += 1
+        else:
+            pairs += [(queries[query], passage) for passage in relevant if passage in ids]
+    if missing or leaking:
+        log.info(
+            "%s: left out %d questions that dev or test ask as well, and %d without a text",
+            folder.name, leaking, missing,
+        )  # fmt: skip
+    if not pairs:
+        raise DataError(
+            f"{folder}: no training pair is left of {len(qrels)} judged questions; expected "
+            "qrels/train.tsv with grades above 0, and passages that dev and test do not have"
+        )
+    log.info("%s: %d passages, %d pairs", folder.name, len(ids), len(pairs))
+    return Judged(folder.name, corpus, pairs)
+
+
+def without_labels(
+    source: Path, held_out: HeldOut, cutting: Cutting, *, queries: int, seed: int = 0
+) -> Judged:
+    """Training pairs out of any collection: titles and sentences, each taken out of its passage.
+
+    See `shortlist.evaluation.known_item` for how they are made, and what they are not: they are in
+    the collection's own words, so a model learns its vocabulary from them and hardly how its users
+    ask. docs/training.md has what that gave where it could be measured.
+
+    Raises:
+        DataError: a collection that no query can be made from.
+    """
+    corpus = partial(_corpus, source, held_out, cutting)
+    made = known_items(corpus(), queries, sentences=sentence_spans, seed=seed)
+    changed = made.changed
+
+    def with_gaps() -> Iterator[Passage]:
+        return (changed.get(passage.id, passage) for passage in corpus())
+
+    pairs = [
+        (text, passage)
+        for query, text in made.queries.items()
+        if not held_out.has_question(text)
+        for passage in made.qrels[query]
+    ]
+    log.info("%s: %s", source.name, ", ".join(f"{n} by {how}" for how, n in made.method.items()))
+    return Judged(source.name, with_gaps, pairs)
+
+
+def only(judged: Judged, needed: set[str], others: Sequence[str]) -> Judged:
+    """The same collection with no other passages than those."""
+    kept = needed.union(others)
+    corpus = judged.corpus
+
+    def some() -> Iterator[Passage]:
+        return (passage for passage in corpus() if passage.id in kept)
+
+    return Judged(judged.name, some, judged.pairs)
+
+
+def answers_of(judged: Judged) -> Mapping[str, set[str]]:
+    """Question -> the passages that answer it."""
+    answers: dict[str, set[str]] = {}
+    for question, passage in judged.pairs:
+        answers.setdefault(question, set()).add(passage)
+    return answers
+
+
+def _corpus(source: Path, held_out: HeldOut, cutting: Cutting) -> Iterator[Passage]:
+    passages = load(source, cutting).passages
+    return (passage for passage in passages if not held_out.has_passage(passage.model_text))
+
+
+def _key(question: str) -> int:
+    return fingerprint(" ".join(words(question)))

@@ -1,0 +1,310 @@
+"""What training both kinds of model has in common: sentence-transformers' trainer, set up.
+
+The trainer is the one of sentence-transformers (and under it that of transformers); here is what it
+is told, the order of its batches, and what is made of a loss that is no number.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shortlist.errors import MissingExtraError, ShortlistError, UsageError
+
+log = logging.getLogger(__name__)
+
+LOG_EVERY = 20  # steps
+BATCHES_IN_A_WINDOW = 32  # sorted by length within a window: bucketed, and still mixed
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How a model is trained, whichever kind it is.
+
+    Attributes:
+        learning_rate: of AdamW, at its highest: it rises over the warm-up and falls to zero.
+        warmup_steps: steps until then.
+        batch: queries in a step.
+        epochs: passes over the groups.
+        weight_decay: of all weights but biases and normalisation.
+        seed: of the order and of what is drawn.
+        bfloat16: products in bfloat16 (autocast); weights and optimizer stay in float32.
+        evaluate_every: steps between two looks at the dev metric, if there is one.
+        patience: looks without a new best one after which training ends; 0: it goes to its end.
+    """
+
+    learning_rate: float = 6e-5
+    warmup_steps: int = 25
+    batch: int = 16
+    epochs: int = 1
+    weight_decay: float = 0.01
+    seed: int = 0
+    bfloat16: bool = True
+    evaluate_every: int = 100
+    patience: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "epochs", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1 (got {getattr(self, name)})")
+        if not 0 < self.learning_rate < 1:
+            raise UsageError(
+                f"learning_rate must lie between 0 and 1 (got {self.learning_rate}), such as 2e-5"
+            )
+        if self.patience < 0 or self.warmup_steps < 0:
+            raise UsageError("patience and warmup_steps must not be negative")
+
+
+DevMetric = Callable[[Any], float]
+"""A model in training -> how good it is on dev questions; higher is better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run did."""
+
+    steps: int
+    losses: Sequence[float]  # of each step
+    dev: Sequence[tuple[int, float]]  # step, dev metric; step 0 is the model before
+    best_step: int | None  # whose weights the model has; None where there was no dev metric
+    seconds: float  # of this process: less than the whole where a run went on
+
+
+def fit(
+    model: Any,
+    dataset: Any,
+    loss: Any,
+    schedule: Schedule,
+    *,
+    folder: Path,
+    batches: Any,
+    epochs: int,
+    dev_metric: DevMetric | None = None,
+    checkpoint_every: int = 100,
+    device: str = "cpu",
+) -> Trained:
+    """Train a sentence-transformers model in place; its last or, with a dev metric, best weights.
+
+    Interrupted, the same call goes on from the last checkpoint in `folder`. Checkpoints hold the
+    state of the optimizer as torch writes it, and are read with `weights_only`.
+
+    Args:
+        model: a `SentenceTransformer` or a `CrossEncoder`.
+        dataset: a `datasets.Dataset` with the columns that the loss expects.
+        loss: a loss of sentence-transformers for that model.
+        schedule: how.
+        folder: of checkpoints.
+        batches: the class of a batch sampler of sentence-transformers.
+        epochs: passes over the rows of the dataset.
+        dev_metric: looked at before the first step and every `evaluate_every` steps.
+        checkpoint_every: steps; with a dev metric, `evaluate_every` counts.
+        device: a torch device.
+
+    Raises:
+        ShortlistError: the loss is no number any more, or memory was too small; what to do is said.
+        MissingExtraError: the extra `train` is not installed.
+    """
+    try:
+        import accelerate  # type: ignore[import-untyped] # noqa: F401 - transformers needs it
+    except ImportError:
+        raise MissingExtraError("training needs an extra: pip install 'shortlist[train]'") from None
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    every = schedule.evaluate_every if dev_metric else checkpoint_every
+    checkpoints = folder / CHECKPOINTS
+    last = _last_checkpoint(checkpoints)
+    before = float(dev_metric(model)) if dev_metric and not last else None
+    if before is not None:
+        log.info("before training: dev metric %.4f", before)
+    trainer = _trainer(
+        model, dataset, loss, schedule, checkpoints, batches, epochs, every, dev_metric, device
+    )
+    if last:
+        log.info("going on after step %s", last.rpartition("-")[2])
+    started = time.monotonic()
+    try:
+        trainer.train(resume_from_checkpoint=last)
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise ShortlistError(
+            f"memory was too small for a step of {schedule.batch} queries ({error}); use smaller "
+            "steps (--batch), fewer tokens (--max-tokens), fewer negatives, or, for a bi-encoder, "
+            "--mini-batch, which computes a large batch in parts"
+        ) from error
+    return _outcome(trainer, before, time.monotonic() - started)
+
+
+def _trainer(
+    model: Any, dataset: Any, loss: Any, schedule: Schedule, checkpoints: Path,
+    batches: Any, epochs: int, every: int, dev_metric: DevMetric | None, device: str,
+) -> Any:  # fmt: skip
+    from sentence_transformers import CrossEncoder, SentenceTransformerTrainer
+    from sentence_transformers.base.evaluation import BaseEvaluator
+    from sentence_transformers.cross_encoder import (
+        CrossEncoderTrainer,
+        CrossEncoderTrainingArguments,
+    )
+    from sentence_transformers.sentence_transformer.training_args import (
+        SentenceTransformerTrainingArguments,
+    )
+    from transformers import EarlyStoppingCallback, TrainerCallback
+
+    is_cross = isinstance(model, CrossEncoder)
+    kind: Any = CrossEncoderTrainer if is_cross else SentenceTransformerTrainer
+    arguments: Any = (
+        CrossEncoderTrainingArguments if is_cross else SentenceTransformerTrainingArguments
+    )
+
+    class Watched(kind):  # type: ignore[misc]
+        """Ends where the loss is no number; goes without the model card of the library."""
+
+        def training_step(self, *given: Any, **named: Any) -> Any:
+            value = super().training_step(*given, **named)
+            if not np.isfinite(float(value)):
+                raise ShortlistError(
+                    f"the loss became {float(value)} at step {self.state.global_step + 1}; use a "
+                    f"lower learning rate than {schedule.learning_rate}"
+                )
+            return value
+
+        def get_batch_sampler(self, dataset: Any, **named: Any) -> Any:
+            return batches(dataset, **named)
+
+        def add_model_card_callback(self, *_given: Any) -> None:
+            pass
+
+    class Evaluator(BaseEvaluator):
+        def __call__(self, model: Any, *_given: Any, **_named: Any) -> dict[str, float]:
+            assert dev_metric  # noqa: S101 - only made with one
+            return {"dev": float(dev_metric(model))}
+
+    class Told(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, **named: Any) -> None:  # noqa: ARG002
+            logs = named["logs"]
+            step, last = state.global_step, state.max_steps
+            if "loss" in logs and (step % LOG_EVERY == 0 or step == last):
+                losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+                mean = float(np.mean(losses[-LOG_EVERY:]))
+                log.info("step %d/%d loss %.4f", step, last, mean)
+            elif "eval_dev" in logs:
+                log.info("step %d: dev metric %.4f", state.global_step, logs["eval_dev"])
+
+        def on_save(self, args: Any, state: Any, control: Any, **_named: Any) -> None:  # noqa: ARG002
+            # the arguments, pickled: never read again
+            last = checkpoints / f"checkpoint-{state.global_step}" / "training_args.bin"
+            last.unlink(missing_ok=True)
+
+    callbacks: list[Any] = [Told()]
+    if dev_metric and schedule.patience:
+        callbacks.append(EarlyStoppingCallback(early_stopping_patience=schedule.patience))
+    evaluator = Evaluator()  # type: ignore[no-untyped-call]
+    on_cpu = device == "cpu"
+    trainer = Watched(
+        model=model,
+        args=arguments(
+            output_dir=str(checkpoints),
+            learning_rate=schedule.learning_rate,
+            warmup_steps=schedule.warmup_steps,
+            per_device_train_batch_size=schedule.batch,
+            num_train_epochs=epochs,
+            weight_decay=schedule.weight_decay,
+            seed=schedule.seed,
+            bf16=schedule.bfloat16,
+            use_cpu=on_cpu,
+            dataloader_pin_memory=not on_cpu,
+            logging_steps=1,
+            logging_nan_inf_filter=False,
+            save_strategy="steps",
+            save_steps=every,
+            save_total_limit=2,
+            eval_strategy="steps" if dev_metric else "no",
+            eval_steps=every,
+            load_best_model_at_end=dev_metric is not None,
+            metric_for_best_model="eval_dev" if dev_metric else None,
+            greater_is_better=True if dev_metric else None,
+            report_to="none",
+            disable_tqdm=True,
+        ),
+        train_dataset=dataset,
+        loss=loss,
+        evaluator=evaluator if dev_metric else None,
+        callbacks=callbacks,
+    )
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout
+    return trainer
+
+
+def _outcome(trainer: Any, before: float | None, seconds: float) -> Trained:
+    history = trainer.state.log_history
+    dev = [(entry["step"], entry["eval_dev"]) for entry in history if "eval_dev" in entry]
+    best = trainer.state.best_model_checkpoint
+    return Trained(
+        steps=trainer.state.global_step,
+        losses=[entry["loss"] for entry in history if "loss" in entry],
+        dev=[*([(0, before)] if before is not None else []), *dev],
+        best_step=int(best.rpartition("-")[2]) if best else None,
+        seconds=seconds,
+    )
+
+
+def _last_checkpoint(checkpoints: Path) -> str | None:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    if not checkpoints.is_dir():
+        return None
+    last: str | None = get_last_checkpoint(str(checkpoints))  # type: ignore[no-untyped-call]
+    return last
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    text = str(error)
+    return isinstance(error, MemoryError) or any(
+        sign in text for sign in ("out of memory", "not enough memory", "can't allocate memory")
+    )
+
+
+def similar_lengths(lengths: Sequence[int], *, shuffled_within: int) -> type:
+    """A batch sampler of sentence-transformers that puts rows of similar length into a batch.
+
+    Less is computed for padding then. Rows are shuffled, sorted by length within a window of some
+    batches, and the batches of all windows shuffled.
+
+    Args:
+        lengths: of each row of the dataset, in whatever unit.
+        shuffled_within: rows of an epoch; no row moves into another one.
+    """
+    from sentence_transformers.base.sampler import DefaultBatchSampler
+
+    values = np.asarray(lengths)
+    starts = range(0, len(values), shuffled_within)
+
+    class SimilarLengths(DefaultBatchSampler):
+        def __iter__(self) -> Iterator[list[int]]:
+            rng = np.random.default_rng((self.seed, self.epoch))
+            size = self.batch_size
+            for first in starts:
+                count = min(shuffled_within, len(values) - first)
+                order, batches = first + rng.permutation(count), []
+                for start in range(0, count, size * BATCHES_IN_A_WINDOW):
+                    part = order[start : start + size * BATCHES_IN_A_WINDOW]
+                    part = part[np.argsort(values[part], kind="stable")]
+                    batches += [part[i : i + size] for i in range(0, len(part), size)]
+                for number in rng.permutation(len(batches)):
+                    yield batches[number].tolist()
+
+        def __len__(self) -> int:
+            counts = [min(shuffled_within, len(values) - first) for first in starts]
+            return sum(-(-count // self.batch_size) for count in counts)
+
+    return SimilarLengths

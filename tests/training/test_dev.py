@@ -1,0 +1,210 @@
+"""The dev metric is what a search of the pipeline gives; the fusion is fitted by brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from notes import NOTES
+from small_collection import QUESTIONS, write_collection
+
+from shortlist import BiEncoder, CrossEncoder, RetrieveRerankPipeline
+from shortlist.data.collections import Cutting
+from shortlist.errors import ModelError, UsageError
+from shortlist.models.presets import PRESETS, Fusion, Preset
+from shortlist.models.registered import (
+    fusion_for,
+    known_presets,
+    preset,
+    register,
+    registered,
+    write_fusion,
+)
+from shortlist.training.dev import (
+    bi_encoder_metric,
+    cross_encoder_metric,
+    fused,
+    logits_of,
+    mean_of,
+    read_dev,
+)
+from shortlist.training.fusing import fit_fusion
+from shortlist.training.held_out import both_stages, first_stage
+
+CUTTING = Cutting(lambda texts: [len(text.split()) for text in texts], 64)
+RULE = PRESETS["minilm"].fusion
+
+
+@pytest.fixture(scope="module")
+def dev(bi_encoder, tmp_path_factory):
+    folder = write_collection(tmp_path_factory.mktemp("data") / "notes", dev=range(8))
+    work = tmp_path_factory.mktemp("work")
+    return read_dev(folder, bi_encoder, work, CUTTING, questions=6, depth=5)
+
+
+def test_the_order_is_that_of_a_search(dev, bi_encoder, tmp_path):
+    scorer = CrossEncoder.load("shortlist-cross-encoder-v1")
+    passages = [p for q in dev.questions.values() for p in q.relevant]
+    assert len(dev.questions) == len(passages) == 6
+    pipeline = RetrieveRerankPipeline.build(
+        NOTES, tmp_path / "x.idx", bi_encoder=bi_encoder, cross_encoder="shortlist-cross-encoder-v1"
+    )
+    rankings = fused(dev, logits_of(dev, scorer.score), RULE)
+    texts = [question.text for question in dev.questions.values()]
+    answers = pipeline.search_many(texts, top_k=5, depth=5)
+    for ranking, hits in zip(rankings.values(), answers, strict=True):
+        assert ranking == [f"p{hit.id}" for hit in hits]
+
+
+def test_the_metric_of_a_cross_encoder_in_training_is_that_order_measured(dev):
+    from sentence_transformers import CrossEncoder as Torch
+
+    from shortlist.models.loading import resolve
+
+    scorer = CrossEncoder.load("shortlist-cross-encoder-v1")
+    expected = mean_of(dev.measured(fused(dev, logits_of(dev, scorer.score), RULE), "MRR@10"))
+    model = Torch(str(resolve("shortlist-cross-encoder-v1").path), max_length=48, device="cpu")
+    found = cross_encoder_metric([dev, dev], RULE, read_tokens=256)(model)
+    assert found == pytest.approx(expected)
+    assert model.max_seq_length == 48  # as it was
+
+
+def test_the_metric_of_a_bi_encoder_is_its_ndcg_over_the_pool(dev):
+    class Random:
+        def encode(self, texts, **_options):
+            return np.array([self.vector(text) for text in texts], dtype=np.float32)
+
+        def vector(self, text):
+            vector = np.random.default_rng(list(text.encode())).normal(size=16)
+            return vector / np.linalg.norm(vector)
+
+    model = Random()
+    pool = {
+        p.id: p.model_text for q in dev.questions.values() for p in [*q.candidates, *q.relevant]
+    }
+    values = []
+    for query, question in dev.questions.items():
+        similar = {i: model.vector("?" + question.text) @ model.vector(t) for i, t in pool.items()}
+        ranking = sorted(similar, key=similar.get, reverse=True)
+        place = ranking.index(query.replace("q", "p"))
+        values.append(1 / np.log2(place + 2) if place < 10 else 0.0)
+    found = bi_encoder_metric([dev], query_prompt="?")(model)
+    assert found == pytest.approx(np.mean(values), abs=1e-6)
+
+
+def test_the_question_itself_is_no_candidate(bi_encoder, tmp_path):
+    folder = write_collection(tmp_path / "c", dev=[0])
+    corpus = (folder / "corpus.jsonl").read_text()
+    (folder / "corpus.jsonl").write_text(f'{corpus}\n{{"_id": "self", "text": "{QUESTIONS[0]}"}}')
+    found = read_dev(folder, bi_encoder, tmp_path / "work", CUTTING, questions=None)
+    (question,) = found.questions.values()
+    assert len(question.candidates) == 8
+    assert "self" not in {p.id for p in question.candidates}
+
+
+def test_the_fusion_is_the_best_rule_or_one_nearly_as_good_that_trusts_retrieval_more(dev):
+    truth = {
+        query: np.array([4.0 if p.id == query.replace("q", "p") else -9.0 for p in q.candidates])
+        for query, q in dev.questions.items()
+    }
+    rule, means = fit_fusion([dev], [truth])
+    assert means[rule] >= 0.995 * max(means.values())
+    assert means[Fusion()] == max(means.values())
+    lies = {query: -logits for query, logits in truth.items()}
+    rule, means = fit_fusion([dev], [lies])
+    assert rule.retrieval == 30.0
+    assert means[rule] > means[Fusion()]
+
+
+def test_the_table_compares_with_what_was_before(dev, bi_encoder, tmp_path):
+    scorer = CrossEncoder.load("shortlist-cross-encoder-v1")
+    _, (row,) = both_stages([dev], scorer, before=(scorer, RULE))
+    assert list(row.values) == ["retrieval", "before", "logit alone", "both stages"]
+    assert (row.questions, row.judged) == (3, 8)  # the other three were fitted on
+    folder = write_collection(tmp_path / "c", dev=range(8))
+    (row,) = first_stage([(folder, None)], bi_encoder, bi_encoder, tmp_path / "work", CUTTING)
+    assert row.values["before"] == row.values["after"] > 0.8
+    assert row.change.mean_difference == 0.0
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHORTLIST_CONFIG", str(tmp_path / "settings"))
+    return tmp_path / "settings"
+
+
+def mine(name="mine", **changes):
+    options = {"name": name, "task": "asymmetric", "bi_encoder": "all-MiniLM-L6-v2",
+               "cross_encoder": None, "note": "mine", "licence": "mine", **changes}  # fmt: skip
+    return Preset(**options)
+
+
+def test_a_registered_preset_is_one_among_the_others(settings, tmp_path):
+    assert registered() == {}
+    register(mine())
+    register(mine("other", query_prompt="q: "))
+    register(mine(note="again"))
+    assert preset("mine").note == "again"
+    assert preset("other").query_prompt == "q: "
+    assert list(known_presets()) == [*PRESETS, "mine", "other"]
+    pipeline = RetrieveRerankPipeline.build(NOTES, tmp_path / "x.idx", preset="other")
+    assert pipeline.bi_encoder.query_prompt == "q: "
+    assert not pipeline.has_reranker
+
+
+def test_presets_that_cannot_be_registered(settings):
+    with pytest.raises(UsageError, match="minilm is a preset of the package"):
+        register(mine("minilm"))
+    with pytest.raises(UsageError, match="made of letters"):
+        register(mine("../mine"))
+    settings.mkdir()
+    (settings / "presets.json").write_text('[{"name": 1}]')
+    with pytest.raises(ModelError, match="does not hold presets"):
+        preset("minilm")
+
+
+def test_a_fusion_goes_with_its_cross_encoder(tmp_path):
+    rule = Fusion(logit=1.0, retrieval=7.0, floor=-2.0)
+    write_fusion(tmp_path, "all-MiniLM-L6-v2", rule)
+    assert fusion_for("all-MiniLM-L6-v2", str(tmp_path)) == rule
+    assert fusion_for("another", str(tmp_path)) == Fusion()
+    (tmp_path / "fusion.json").write_text("{}")
+    with pytest.raises(ModelError, match="does not hold a fusion rule"):
+        fusion_for("all-MiniLM-L6-v2", str(tmp_path))
+
+
+def test_the_commands_train_measure_and_register(settings, tmp_path, exports):
+    """Both verbs, whole: from folders to a preset that searches."""
+    from typer.testing import CliRunner
+
+    from shortlist.cli.train import app
+
+    data = write_collection(tmp_path / "notes", train=range(5), dev=range(5, 8))
+    small = ["--batch", "4", "--relative-margin", "0", "--max-tokens", "48", "--epochs", "2",
+             "--dev", f"{data}:3", "--learning-rate", "1e-4"]  # fmt: skip
+    first, second = tmp_path / "first", tmp_path / "second"
+    done = CliRunner().invoke(
+        app, ["bi-encoder", f"{data}:5", "-o", str(first), *small, "--matryoshka", "64"],
+        catch_exceptions=False,
+    )  # fmt: skip
+    assert done.exit_code == 0
+    assert "notes" in done.stdout
+    assert (first / "README.md").read_text().count("| notes |") == 2  # data, and held out
+
+    done = CliRunner().invoke(
+        app,
+        ["cross-encoder", str(data), "-o", str(second), *small, "--bi-encoder", str(first),
+         "--init", "shortlist-cross-encoder-v1", "--layers", "2", "--teacher",
+         "shortlist-cross-encoder-v1", "--preset", "notes"],
+        catch_exceptions=False,
+    )  # fmt: skip
+    assert done.exit_code == 0
+    assert [p.name for p in tmp_path.glob("*.partial")] == []
+    card = (second / "README.md").read_text()
+    assert "| retrieval | before | logit alone | both stages |" in card
+    assert "| teachers | shortlist-cross-encoder-v1 |" in card
+    assert str(tmp_path) not in card
+    pipeline = RetrieveRerankPipeline.build(NOTES, tmp_path / "x.idx", preset="notes")
+    assert pipeline.cross_encoder.name == str(second)
+    assert pipeline.fusion == fusion_for(str(first), str(second)) != Fusion()
+    assert pipeline.search("ice that moves")[0].score_kind == "fused"
+    assert isinstance(pipeline.bi_encoder, BiEncoder)

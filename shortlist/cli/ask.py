@@ -14,6 +14,7 @@ from shortlist.cli.options import (
     Adaptive,
     AsJson,
     BudgetMs,
+    CascadeKeep,
     CrossEncoderName,
     DepthOrNone,
     Device,
@@ -21,6 +22,7 @@ from shortlist.cli.options import (
     FuseName,
     IndexOrAddress,
     NoRerank,
+    StudentName,
     TargetRecall,
     TopK,
     Where,
@@ -42,6 +44,8 @@ def ask(
     where: Where = None,
     adaptive: Adaptive = False,
     budget_ms: BudgetMs = None,
+    cascade: CascadeKeep = None,
+    student: StudentName = None,
     no_rerank: NoRerank = False,
     as_json: AsJson = False,
     cross_encoder: CrossEncoderName = None,
@@ -60,6 +64,7 @@ def ask(
         index,
         cross_encoder="none" if no_rerank else cross_encoder,
         device=device,
+        student=student,
         engine=engine,
         target_recall=target_recall,
         fuse=fuse,
@@ -73,6 +78,7 @@ def ask(
         where=where,
         adaptive=adaptive,
         budget_ms=budget_ms,
+        cascade=cascade,
         as_json=as_json,
     )
 
@@ -85,6 +91,7 @@ def converse(
     where: str | None = None,
     adaptive: bool = False,
     budget_ms: float | None = None,
+    cascade: int | None = None,
     as_json: bool = False,
 ) -> None:
     """Answer questions until there are no more."""
@@ -96,6 +103,7 @@ def converse(
             where=where,
             adaptive=adaptive,
             budget_ms=budget_ms,
+            cascade=cascade,
         )
         if as_json:
             print_json([hit.as_json() for hit in hits], indent=None)

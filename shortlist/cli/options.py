@@ -49,6 +49,19 @@ BudgetMs = Annotated[
     float | None,
     typer.Option("--budget-ms", help="Milliseconds for an answer; the depth is what they allow."),
 ]
+CascadeKeep = Annotated[
+    int | None,
+    typer.Option(
+        "--cascade",
+        metavar="KEEP",
+        help=f"A small cross-encoder scores --depth candidates ({DEEPEST}), and the large one the "
+        "best KEEP of them.",
+    ),
+]
+StudentName = Annotated[
+    str | None,
+    typer.Option("--student", help="The small cross-encoder of --cascade, a name or a folder."),
+]
 NoRerank = Annotated[bool, typer.Option("--no-rerank", help="The first stage alone.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[

@@ -15,6 +15,7 @@ from shortlist.cli.options import (
     Adaptive,
     AsJson,
     BudgetMs,
+    CascadeKeep,
     CrossEncoderName,
     DepthOrNone,
     Device,
@@ -25,6 +26,7 @@ from shortlist.cli.options import (
     IndexOrAddress,
     NoRerank,
     PrecisionName,
+    StudentName,
     TargetRecall,
     Where,
 )
@@ -58,6 +60,8 @@ def search(
     where: Where = None,
     adaptive: Adaptive = False,
     budget_ms: BudgetMs = None,
+    cascade: CascadeKeep = None,
+    student: StudentName = None,
     queries: Annotated[
         Path | None, typer.Option("--queries", help="Many queries: .jsonl, or .tsv with id, text.")
     ] = None,
@@ -94,6 +98,7 @@ def search(
         cross_encoder="none" if no_rerank else cross_encoder,
         device=device,
         precision=precision,
+        student=student,
         engine=engine,
         target_recall=target_recall,
         fuse=fuse,
@@ -109,6 +114,7 @@ def search(
             where=where,
             adaptive=adaptive,
             budget_ms=budget_ms,
+            cascade=cascade,
         )
         if as_json:
             print_json([hit.as_json() for hit in hits])
@@ -133,6 +139,7 @@ def search(
             where=where,
             adaptive=adaptive,
             budget_ms=budget_ms,
+            cascade=cascade,
             on_queries=bar.update,
         )
         if as_json:

@@ -77,6 +77,9 @@ class Preset:
 
 DEFAULT_PRESET = "minilm"
 
+# Cross-encoder -> the small one that chooses for it in a cascade
+STUDENTS: dict[str, str] = {}
+
 # BM25 and our cross-encoder; no preset, for there is no bi-encoder in it
 BM25_FUSION = Fusion(logit=1.0, retrieval=0.5, floor=-4.0)
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from shortlist.errors import ModelError, UsageError
+from shortlist.models.loading import BUNDLED
 from shortlist.models.presets import PRESETS, Fusion, Preset
 
 FUSION = "fusion.json"
@@ -111,7 +112,8 @@ def fusion_for(bi_encoder: str, cross_encoder: str) -> Fusion:
     for row in PRESETS.values():
         if (row.bi_encoder, row.cross_encoder) == (bi_encoder, cross_encoder):
             return row.fusion
-    file = Path(cross_encoder) / FUSION
+    bundled = BUNDLED / cross_encoder
+    file = (bundled if bundled.is_dir() else Path(cross_encoder)) / FUSION
     if not file.is_file():
         return Fusion()
     try:

@@ -30,6 +30,7 @@ def search_all(
     where: str | None = None,
     adaptive: bool = False,
     budget_ms: float | None = None,
+    cascade: int | None = None,
     on_queries: Callable[[int], object] | None = None,
 ) -> Iterator[tuple[str, list[Hit]]]:
     """Yield the id and the hits of each query, in the order of the queries.
@@ -47,6 +48,7 @@ def search_all(
             where=where,
             adaptive=adaptive,
             budget_ms=budget_ms,
+            cascade=cascade,
         )
         if on_queries:
             on_queries(len(ids))

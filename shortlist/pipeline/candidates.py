@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shortlist.pipeline.arrays import FloatArray
+from shortlist.pipeline.arrays import FloatArray, Int64Array
 from shortlist.records import Hit, Passage
 
 
@@ -18,6 +18,7 @@ class Candidates:
     scores: FloatArray  # [len(passages)]
     similarities: FloatArray | None = None  # where `scores` are none of the bi-encoder
     skipped: int = 0  # better candidates that are not here
+    ranks: Int64Array | None = None  # of retrieval, where they stand in another order
 
     @property
     def first_stage(self) -> FloatArray:
@@ -26,6 +27,8 @@ class Candidates:
 
     def hits(self, metric: str) -> list[Hit]:
         """The candidates as an answer of their own."""
+        first = self.skipped + 1
+        ranks = range(first, first + len(self.passages)) if self.ranks is None else self.ranks
         return [
             Hit(
                 rank=rank,
@@ -34,13 +37,13 @@ class Candidates:
                 text=passage.text,
                 score=float(score),
                 score_kind=metric,
-                retrieval_rank=rank,
+                retrieval_rank=int(found_at),
                 retrieval_score=float(score),
                 section=passage.section,
                 document_id=passage.document_id,
                 metadata=passage.metadata,
             )
-            for rank, (passage, score) in enumerate(
-                zip(self.passages, self.scores, strict=True), start=self.skipped + 1
+            for rank, (passage, score, found_at) in enumerate(
+                zip(self.passages, self.scores, ranks, strict=True), start=first
             )
         ]

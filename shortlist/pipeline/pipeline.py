@@ -19,13 +19,14 @@ from shortlist.models.cross_encoder import CrossEncoder, Scorer
 from shortlist.models.encoders import Encoder
 from shortlist.models.loading import model_size
 from shortlist.models.onnx import PrecisionChoice
-from shortlist.models.presets import DEFAULT_PRESET, Fusion, fusion_with_bm25
+from shortlist.models.presets import DEFAULT_PRESET, STUDENTS, Fusion, fusion_with_bm25
 from shortlist.models.registered import fusion_for
 from shortlist.models.score_cache import CachedScores
 from shortlist.pipeline.arrays import FloatArray
 from shortlist.pipeline.building import building
 from shortlist.pipeline.calibrated import Stages, calibration_of, with_relevance
 from shortlist.pipeline.candidates import Candidates
+from shortlist.pipeline.cascade import Cascade
 from shortlist.pipeline.changes import Additions, add_passages, delete_passages
 from shortlist.pipeline.changes import compact as compact_index
 from shortlist.pipeline.distinct import Distinct, Selection
@@ -91,6 +92,7 @@ class RetrieveRerankPipeline:
         device: str = "auto",
         precision: PrecisionChoice = "auto",
         score_cache: int = 0,
+        student: str | Scorer | None = None,
         engine: str = EXACT,
         target_recall: float | None = None,
         fuse: str = DEFAULT_FUSION,
@@ -111,6 +113,7 @@ class RetrieveRerankPipeline:
         self._lock = Lock()
         self._pace = Pace()
         self._score_cache = score_cache
+        self._student = student
         self.engine = engine
         self._target_recall = target_recall
         self._rank_fusion = check_engine(engine, target_recall, fuse)
@@ -224,6 +227,7 @@ class RetrieveRerankPipeline:
         device: str = "auto",
         precision: PrecisionChoice = "auto",
         score_cache: int = 0,
+        student: str | Scorer | None = None,
         engine: str = EXACT,
         target_recall: float | None = None,
         fuse: str = DEFAULT_FUSION,
@@ -243,6 +247,8 @@ class RetrieveRerankPipeline:
                 passages were encoded in; `auto` as in `build`, queries as the passages were.
             score_cache: keep so many of the last (query, passage) scores in memory, about 250
                 bytes each; 0 for none.
+            student: the small cross-encoder of `cascade`, a name or a loaded one; by default the
+                one that comes with the cross-encoder.
             engine: what finds the candidates: "exact", or an approximate one that is built on first
                 use and kept beside the index: "faiss", "faiss-ivfpq", "hnswlib", "annoy", "milvus",
                 or the address of a Milvus server. Scores are true ones with each. "bm25" goes by
@@ -284,6 +290,7 @@ class RetrieveRerankPipeline:
             device=device,
             precision=precision,
             score_cache=score_cache,
+            student=student,
             engine=engine,
             target_recall=target_recall,
             fuse=fuse,
@@ -426,6 +433,27 @@ class RetrieveRerankPipeline:
                 )
             return self._cross_encoder
 
+    @property
+    def student(self) -> Scorer:
+        """The small cross-encoder of a cascade, loaded when it is first needed.
+
+        Raises:
+            UsageError: none was named, and there is none for this cross-encoder.
+        """
+        with self._lock:
+            if isinstance(self._student, str | None):
+                name = self._student or STUDENTS.get(self.cross_encoder_name or "")
+                if name is None:
+                    raise UsageError(
+                        f"there is no student of {self.cross_encoder_name} for a cascade; train "
+                        "one (shortlist train cross-encoder --layers 2 --teacher ...) and name it "
+                        "in student= (--student)"
+                    )
+                self._student = self._caching(
+                    CrossEncoder.load(name, device=self._device, precision=self._precision)
+                )
+            return self._student
+
     def _caching(self, scorer: Scorer) -> Scorer:
         return CachedScores(scorer, self._score_cache) if self._score_cache else scorer
 
@@ -492,6 +520,7 @@ class RetrieveRerankPipeline:
         where: str | None = None,
         adaptive: bool = False,
         budget_ms: float | None = None,
+        cascade: int | None = None,
     ) -> list[Hit]:
         """The `top_k` best passages for a query, best first; see `search_many`."""
         return self.search_many(
@@ -504,6 +533,7 @@ class RetrieveRerankPipeline:
             where=where,
             adaptive=adaptive,
             budget_ms=budget_ms,
+            cascade=cascade,
         )[0]
 
     def search_many(
@@ -518,6 +548,7 @@ class RetrieveRerankPipeline:
         where: str | None = None,
         adaptive: bool = False,
         budget_ms: float | None = None,
+        cascade: int | None = None,
         on_stage: OnStage | None = None,
     ) -> list[list[Hit]]:
         """The best passages for each of several queries.
@@ -526,7 +557,8 @@ class RetrieveRerankPipeline:
             queries: texts; none may be empty.
             top_k: hits for each query, fewer only where the index has no more to show.
             depth: candidates that the cross-encoder rescores, by default 30; with `adaptive` or
-                `budget_ms` the most that it does, by default 100.
+                `budget_ms` the most that it does, with `cascade` what its student does, by default
+                100.
             rerank: whether to use the second stage; by default where there is one.
             group_by: "document" for the best passage of each document.
             fold_duplicates: show one of several passages with nearly the same words; it names the
@@ -537,6 +569,8 @@ class RetrieveRerankPipeline:
             budget_ms: milliseconds for each query, within which as many candidates are rescored
                 as this machine can; the queries are answered one after the other. Each hit says
                 how many there were in `depth`. Loading the models is not counted.
+            cascade: a small cross-encoder, the large one's student, scores the first `depth`
+                candidates (by default 100), and the large one the best so many of them.
             on_stage: told what took how long, in seconds: "encode", "retrieve", "rerank".
 
         Raises:
@@ -552,9 +586,10 @@ class RetrieveRerankPipeline:
             "fold_duplicates": fold_duplicates,
             "adaptive": adaptive,
             "budget_ms": budget_ms,
+            "cascade": cascade,
             "on_stage": on_stage,
         }
-        check_search(queries, top_k, Effort(depth, adaptive, budget_ms))
+        check_search(queries, top_k, Effort(depth, adaptive, budget_ms, cascade))
         among = self.index.among(where)  # of one state, whatever is added meanwhile
         together = [queries] if budget_ms is None else [[query] for query in queries]
         return [
@@ -576,6 +611,7 @@ class RetrieveRerankPipeline:
         among: Among | None = None,
         adaptive: bool = False,
         budget_ms: float | None = None,
+        cascade: int | None = None,
         on_stage: OnStage | None = None,
     ) -> Retrieved:
         """The first half of `search_many`: candidates, for `first_answers` and `answers`.
@@ -583,7 +619,7 @@ class RetrieveRerankPipeline:
         A budget runs from here. `among` is `where` made out, of the index as it was then; for the
         others, and what is raised, see `search_many`.
         """
-        effort = Effort(depth, adaptive, budget_ms)
+        effort = Effort(depth, adaptive, budget_ms, cascade)
         check_search(queries, top_k, effort)
         if group_by not in (None, *GROUP_BY):
             raise UsageError(f"group_by must be 'document' or None, got {group_by!r}")
@@ -741,6 +777,8 @@ class RetrieveRerankPipeline:
     def _second_stage(self, retrieved: Retrieved, effort: Effort) -> list[list[Hit]]:
         found = retrieved.found
         pairs = sum(min(effort.deepest, len(candidates.passages)) for candidates in found)
+        cascade = self._cascade(effort)
+        pairs += effort.cascade * len(found) if effort.cascade else 0
         # what is still to be done of a budget is known for one question at a time
         together = [found] if effort.budget_ms is None else [[one] for one in found]
         with self._bar("reranking", pairs, "pairs") as bar:
@@ -753,10 +791,17 @@ class RetrieveRerankPipeline:
                     part,
                     depth=effort.plan(self.fusion, self._pace, retrieved.started),
                     metric=retrieved.kind,
+                    cascade=cascade,
                     calibration=self.calibration,
                     on_batch=bar.update,
                 )
             ]
+
+    def _cascade(self, effort: Effort) -> Cascade | None:
+        if effort.cascade is None:
+            return None
+        rule = fusion_for(self.index.manifest.model.name, self.student.name)
+        return Cascade(self.student, rule, effort.deepest, effort.cascade)
 
     def _selected(self, selection: Selection, asked: Asked, taken: int, among: Among) -> list[Hit]:
         """Go on below the candidates, in the order of the first stage, until there is enough."""

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from shortlist.models.cross_encoder import Scorer, windows_of
+from shortlist.models.cross_encoder import Scorer
 from shortlist.models.presets import Fusion
-from shortlist.models.windows import Reading
-from shortlist.pipeline.arrays import FloatArray
 from shortlist.pipeline.calibrated import with_relevance
 from shortlist.pipeline.candidates import Candidates
+from shortlist.pipeline.cascade import Cascade
+from shortlist.pipeline.rescoring import Rescored, rescored
 from shortlist.pipeline.schedule import FixedDepth, Plan
-from shortlist.records import Calibration, Hit, Passage
+from shortlist.records import Calibration, Hit
 
 QUERIES_AT_ONCE = 128  # of several queries' pairs, batches of equal length are easier to make
-
-
-@dataclass(frozen=True, slots=True)
-class Rescored:
-    """What the cross-encoder said of the first candidates of one question."""
-
-    logits: FloatArray  # [depth]
-    windows: Sequence[tuple[int, int] | None]  # the best window of each that was too long
-    cut_tokens: Sequence[int]  # tokens of each that no window holds
 
 
 def reranked(
@@ -36,6 +26,7 @@ def reranked(
     *,
     depth: int | Plan,
     metric: str,
+    cascade: Cascade | None = None,
     calibration: Calibration | None = None,
     on_batch: Callable[[int], object] | None = None,
 ) -> list[list[Hit]]:
@@ -51,6 +42,7 @@ def reranked(
         candidates: of each query, best first.
         depth: how many of each are rescored, or a plan that decides it step by step.
         metric: the kind of score that the candidates have.
+        cascade: a student that chooses the candidates; the first of what it leaves are rescored.
         calibration: of the scores that are made, for `Hit.relevance`.
         on_batch: told the number of pairs after each batch.
     """
@@ -58,69 +50,24 @@ def reranked(
     answers: list[list[Hit]] = []
     for start in range(0, len(candidates), QUERIES_AT_ONCE):
         part = candidates[start : start + QUERIES_AT_ONCE]
-        for found, rescored in zip(
-            part, _rescored(cross_encoder, part, plan, on_batch), strict=True
-        ):
-            answers.append(_reorder(found, metric, rescored, fusion, calibration))
-    return answers
-
-
-def _rescored(
-    cross_encoder: Scorer,
-    candidates: Sequence[Candidates],
-    plan: Plan,
-    on_batch: Callable[[int], object] | None,
-) -> list[Rescored]:
-    """Rescore round by round, all queries of a round in one call, until the plan wants no more."""
-    done = [Rescored(np.empty(0, np.float32), [], []) for _ in candidates]
-    waiting = list(range(len(candidates)))
-    while waiting:
-        blocks: list[tuple[int, Sequence[Passage], list[Reading | None]]] = []
-        for number in waiting:
-            found, taken = candidates[number], len(done[number].logits)
-            count = plan.more(found, done[number].logits)
-            if block := found.passages[taken : taken + count]:
-                blocks.append((number, block, windows_of(cross_encoder, found.query, block)))
-        pairs = [
-            (candidates[number].query, text)
-            for number, block, readings in blocks
-            for passage, reading in zip(block, readings, strict=True)
-            for text in (reading.texts(passage) if reading else [passage.model_text])
+        if cascade:
+            part = cascade.chosen(part, on_batch)
+        said = rescored(cross_encoder, part, plan, on_batch)
+        answers += [
+            _reorder(found, metric, logits, fusion, calibration)
+            for found, logits in zip(part, said, strict=True)
         ]
-        logits: Iterator[float] = iter(cross_encoder.score(pairs, on_batch) if pairs else [])
-        for number, _, readings in blocks:
-            done[number] = _extended(done[number], readings, logits)
-        waiting = [number for number, _, _ in blocks]
-    return done
-
-
-def _extended(
-    done: Rescored, readings: Sequence[Reading | None], logits: Iterator[float]
-) -> Rescored:
-    """Add the next candidates, whose logits come next."""
-    best: list[float] = []
-    windows: list[tuple[int, int] | None] = []
-    for reading in readings:
-        own = list(islice(logits, len(reading.windows) if reading else 1))
-        place = int(np.argmax(own))
-        best.append(own[place])
-        windows.append(reading.windows[place] if reading else None)
-    cut = [reading.cut_tokens if reading else 0 for reading in readings]
-    return Rescored(
-        np.concatenate([done.logits, np.array(best, np.float32)]),
-        [*done.windows, *windows],
-        [*done.cut_tokens, *cut],
-    )
+    return answers
 
 
 def _reorder(
     found: Candidates,
     metric: str,
-    rescored: Rescored,
+    said: Rescored,
     fusion: Fusion,
     calibration: Calibration | None,
 ) -> list[Hit]:
-    hits, depth = found.hits(metric), len(rescored.logits)
+    hits, depth = found.hits(metric), len(said.logits)
     changed = [
         replace(
             hit,
@@ -133,9 +80,9 @@ def _reorder(
         for hit, similarity, logit, window, cut in zip(
             hits[:depth],
             found.first_stage[:depth],
-            rescored.logits,
-            rescored.windows,
-            rescored.cut_tokens,
+            said.logits,
+            said.windows,
+            said.cut_tokens,
             strict=True,
         )
     ]

@@ -42,24 +42,28 @@ class Effort:
             the most. None: 30, or 100.
         adaptive: stop where no remaining candidate can plausibly beat the best one.
         budget_ms: milliseconds from the question to the answer; models are loaded before.
+        cascade: a student looks at the candidates and leaves so many to be rescored.
     """
 
     depth: int | None = None
     adaptive: bool = False
     budget_ms: float | None = None
+    cascade: int | None = None
 
     @property
     def deepest(self) -> int:
         """Candidates that may be needed."""
         if self.depth is not None:
             return self.depth
-        return DEEPEST if self.adaptive or self.budget_ms is not None else DEFAULT_DEPTH
+        decided = self.adaptive or self.budget_ms is not None or self.cascade is not None
+        return DEEPEST if decided else DEFAULT_DEPTH
 
     def check(self) -> None:
         """Refuse what cannot be.
 
         Raises:
-            UsageError: a depth below 1, or a budget that is not above zero.
+            UsageError: a depth below 1, a budget that is not above zero, or a cascade that leaves
+                none or that is to end in time as well.
         """
         if self.deepest < 1:
             raise UsageError(f"depth must be at least 1 (got {self.deepest})")
@@ -67,6 +71,15 @@ class Effort:
             raise UsageError(
                 f"budget_ms must be milliseconds above zero (got {self.budget_ms}), such as 300"
             )
+        if self.cascade is None:
+            return
+        if not 1 <= self.cascade <= self.deepest:
+            raise UsageError(
+                f"cascade must leave 1 to {self.deepest} candidates, of which there are so many "
+                f"(got {self.cascade})"
+            )
+        if self.budget_ms is not None:
+            raise UsageError("a cascade has no budget_ms; use one of the two")
 
     def plan(self, fusion: Fusion, pace: Pace, started: float) -> Plan:
         """The plan for questions that were asked at `started`, by `time.perf_counter`.
@@ -74,14 +87,15 @@ class Effort:
         Raises:
             UsageError: adaptive, and that was not measured for the two models.
         """
-        plan: Plan = FixedDepth(self.deepest)
+        deepest = self.deepest if self.cascade is None else self.cascade
+        plan: Plan = FixedDepth(deepest)
         if self.adaptive:
             if fusion.plausible is None:
                 raise UsageError(
                     "the depth can be adaptive with the default models only, which it was measured "
                     "with; use depth= (--depth) or budget_ms= (--budget-ms) with others"
                 )
-            plan = AdaptiveDepth(self.deepest, fusion, fusion.plausible)
+            plan = AdaptiveDepth(deepest, fusion, fusion.plausible)
         if self.budget_ms is None:
             return plan
         return WithinBudget(plan, pace, seconds=self.budget_ms / 1000, started=started)

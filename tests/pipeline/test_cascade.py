@@ -1,0 +1,114 @@
+"""A student chooses, the large cross-encoder decides: against sorting everything by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from notes import NOTES
+
+from shortlist import Passage, RetrieveRerankPipeline
+from shortlist.errors import UsageError
+from shortlist.models.presets import Fusion
+from shortlist.pipeline.candidates import Candidates
+from shortlist.pipeline.cascade import Cascade
+from shortlist.pipeline.rerank import reranked
+from shortlist.pipeline.schedule import Effort, Pace
+
+STUDENT_RULE = Fusion(logit=1.0, retrieval=3.0)
+RULE = Fusion(logit=1.0, retrieval=2.0, log_rank=-0.5)
+NUMBERS = st.integers(-4, 4)
+
+
+class Written:
+    """Scores a passage by one of the two numbers that are its text."""
+
+    def __init__(self, place):
+        self.place, self.name, self.fingerprint = place, f"written {place}", f"written {place}"
+        self.pairs = 0
+
+    def score(self, pairs, on_batch=None):
+        self.pairs += len(pairs)
+        logits = [float(text.split()[self.place]) for _, text in pairs]
+        return np.array(logits, dtype=np.float32)
+
+
+@given(
+    numbers=st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=12),
+    depth=st.integers(1, 14),
+    data=st.data(),
+)
+def test_the_best_by_the_student_are_rescored_and_the_rest_follows(numbers, depth, data):
+    keep = data.draw(st.integers(1, depth))
+    cosines = np.linspace(0.9, 0.1, len(numbers), dtype=np.float32)
+    passages = [Passage(f"p{n}", f"{a} {b}") for n, (a, b) in enumerate(numbers)]
+    found = Candidates("q", passages, cosines)
+    student, large = Written(0), Written(1)
+    (hits,) = reranked(
+        large, RULE, [found], depth=keep, metric="cosine",
+        cascade=Cascade(student, STUDENT_RULE, depth, keep),
+    )  # fmt: skip
+    (whole,) = reranked(large, RULE, [found], depth=len(numbers), metric="cosine")
+
+    seen = range(min(depth, len(numbers)))
+    by_student = sorted(seen, key=lambda i: (-(numbers[i][0] + 3.0 * float(cosines[i])), i))
+    chosen = {f"p{i}" for i in by_student[:keep]}
+    scores = {hit.id: hit for hit in whole}
+    assert {hit.id for hit in hits if hit.rerank_score is not None} == chosen
+    # the order and every score are those without a cascade
+    assert [h.id for h in hits[: len(chosen)]] == [h.id for h in whole if h.id in chosen]
+    for rank, hit in enumerate(hits, 1):
+        assert hit.rank == rank
+        assert hit.retrieval_rank == scores[hit.id].retrieval_rank
+        if hit.id in chosen:
+            assert hit.score == scores[hit.id].score
+    rest = [hit.retrieval_rank for hit in hits[len(chosen) :]]
+    assert rest == sorted(rest)
+    assert student.pairs == len(seen)
+
+
+def test_what_a_search_with_a_cascade_costs_and_finds(bi_encoder, tmp_path):
+    texts = [f"{(7 * n) % 8 - 4} {(3 * n) % 8 - 4} {note}" for n, note in enumerate(NOTES)]
+    RetrieveRerankPipeline.build(texts, tmp_path / "x.idx", bi_encoder=bi_encoder)
+    student, large = Written(0), Written(1)
+    pipeline = RetrieveRerankPipeline.open(
+        tmp_path / "x.idx", bi_encoder=bi_encoder, cross_encoder=large, student=student
+    )
+    questions = ["a warm drink", "ice that moves"]
+    answers = pipeline.search_many(questions, top_k=3, depth=8, cascade=3)
+    assert (student.pairs, large.pairs) == (16, 6)
+    for hits in answers:
+        kept = sorted(texts, key=lambda text: -int(text.split()[0]))[:3]
+        assert [hit.text for hit in hits] == sorted(kept, key=lambda text: -int(text.split()[1]))
+        assert {hit.depth for hit in hits} == {3}
+    everything = pipeline.search_many(questions, top_k=3, depth=8, cascade=8)
+    assert everything == pipeline.search_many(questions, top_k=3, depth=8)
+
+
+@pytest.mark.parametrize(
+    ("effort", "message"),
+    [
+        (Effort(cascade=0), "cascade must leave 1 to 100 candidates, of .* .got 0"),
+        (Effort(depth=20, cascade=21), "cascade must leave 1 to 20 candidates, of .* .got 21"),
+        (Effort(cascade=5, budget_ms=300), "a cascade has no budget_ms"),
+    ],
+)
+def test_a_cascade_that_cannot_be(effort, message):
+    with pytest.raises(UsageError, match=message):
+        effort.check()
+
+
+def test_how_deep_a_cascade_goes():
+    assert Effort(cascade=10).deepest == 100
+    found = Candidates("q", [Passage("p", "x")] * 50, np.ones(50, np.float32))
+    plan = Effort(depth=40, cascade=10).plan(Fusion(), Pace(), 0.0)
+    assert plan.more(found, np.empty(0, np.float32)) == 10
+
+
+def test_without_a_student(pipeline):
+    alone = RetrieveRerankPipeline.open(pipeline.index.path, cross_encoder=Written(0))
+    with pytest.raises(
+        UsageError, match=r"there is no student of written 0 .*; train one .*--stud"
+    ):
+        alone.search("tea", cascade=2)

@@ -89,6 +89,49 @@ def test_a_client_of_the_api(notes_index):
     assert "Plants make sugar" in last.splitlines()[1]
 
 
+@pytest.mark.examples
+def test_similar_publications(exports, shared_data):
+    folder = shared_data / "publications"
+    shown = run("similar_publications.py", "--data", folder, "--papers", 200, "--queries", 2)
+    assert shown.count("\n  0.") == 6
+    assert "Attending to Future Tokens for Bidirectional Sequence Generation" in shown
+
+
+@pytest.mark.examples
+def test_engines_find_what_the_exact_search_finds(exports):
+    shown = run("engines.py")
+    found = dict(re.findall(r"^(\S+) +([01]\.\d{3}) +\d", shown, re.MULTILINE))
+    assert found["exact"] == "1.000"
+    assert len(found) > 1
+    assert min(map(float, found.values())) > 0.9
+
+
+@pytest.mark.examples
+def test_models_are_measured_on_both_kinds_of_task(exports):
+    shown = run("evaluate_models.py", "--queries", 40)
+    rows = re.findall(r"^(\w+) +(\S+) +(0\.\d+) +(0\.\d+)$", shown, re.MULTILINE)
+    measured = {(task, preset): (float(a), float(b)) for task, preset, a, b in rows}
+    assert len(measured) == 4
+    retrieval, both = measured["symmetric", "minilm"]
+    assert retrieval > both  # of pairs of questions one stage is enough
+    assert measured["asymmetric", "minilm"][0] > measured["asymmetric", "fast"][0]
+
+
+@pytest.mark.examples
+def test_a_bi_encoder_is_trained_on_quora(exports, shared_data):
+    shown = run("train_bi_encoder_quora.py", "--data", shared_data / "quora")
+    assert "500 pairs, 4 steps" in shown
+    assert len(re.findall(r"nDCG@10 (?:before|after) +0\.[89]\d+", shown)) == 2
+
+
+@pytest.mark.examples
+def test_a_cross_encoder_is_trained_on_msmarco(exports, shared_data):
+    shown = run("train_cross_encoder_msmarco.py", "--data", shared_data / "msmarco")
+    assert re.search(r"^(\d+) questions, \d+ steps$", shown, re.MULTILINE)
+    figures = dict(re.findall(r"MRR@10 (.+?) +(0\.\d+)", shown))
+    assert figures.keys() == {"retrieval", "logit alone", "both stages"}
+
+
 def test_every_example_is_short_and_run_here():
     for path in EXAMPLES.glob("*.py"):
         assert len(path.read_text().splitlines()) < 60, path

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test examples check lint clean
+.PHONY: demo test examples docs check lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/shortlist demo
@@ -14,6 +14,11 @@ test: $(VENV)/installed-dev
 # The classic uses, each run whole.
 examples: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m examples
+
+# Built with warnings as errors, into site/; then every command and every program in it is run.
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python -m pytest -m docs
 
 check: lint test
 
@@ -37,4 +42,4 @@ $(VENV)/installed-dev: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

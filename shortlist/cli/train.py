@@ -181,7 +181,8 @@ def cross_encoder(
         chosen.negatives, max_passages, filter_by, seed,
     )  # fmt: skip
     if teacher:
-        groups = taught(groups, [CrossEncoder.load(name, precision="auto") for name in teacher])
+        teachers = [CrossEncoder.load(name, precision="auto") for name in teacher]
+        groups = taught(groups, teachers, work / "taught.jsonl")
     sets = [
         read_dev(folder, first.encoder, work, first.cutting, questions=count)
         for folder, count in _counted(dev)

@@ -16,12 +16,13 @@ import numpy as np
 
 from shortlist.data.collections import Cutting, load
 from shortlist.data.judged import judged_folder
-from shortlist.errors import DataError
+from shortlist.errors import DataError, IndexFolderError
 from shortlist.evaluation.answers import judged_queries, sampled
 from shortlist.evaluation.metrics import score
 from shortlist.models.encoders import Encoder
 from shortlist.models.presets import Fusion
 from shortlist.pipeline.arrays import FloatArray
+from shortlist.pipeline.changes import check_complete
 from shortlist.pipeline.exact.search import ExactSearch
 from shortlist.pipeline.index import Index
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
@@ -131,12 +132,16 @@ def indexed(
     """The index over a collection, made where `work` has none."""
     untitled = "-untitled" if hide_title else ""
     path = work / f"{folder.name}{untitled}-{encoder.fingerprint[:12]}.idx"
-    if not path.exists():
+    try:
+        check_complete(Index(path))
+    except IndexFolderError:  # there is none, or a part of one
         passages = load(folder, cutting).passages
         if hide_title:
             passages = (replace(passage, title="") for passage in passages)
         work.mkdir(parents=True, exist_ok=True)
-        RetrieveRerankPipeline.build(passages, path, bi_encoder=encoder, cross_encoder="none")
+        RetrieveRerankPipeline.build(
+            passages, path, bi_encoder=encoder, cross_encoder="none", overwrite=True
+        )
     return Index(path)
 
 

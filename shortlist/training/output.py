@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,8 @@ class Output:
         record = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         if record.get("run") != self._run:
             return None
-        return Trained(**{field.name: record[field.name] for field in fields(Trained)})
+        done = Trained(**{field.name: record[field.name] for field in fields(Trained)})
+        return replace(done, dev=[(step, value) for step, value in done.dev])
 
     def draft(self) -> Path:
         """The folder in which the model is put together, empty."""

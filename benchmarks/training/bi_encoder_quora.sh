@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# The symmetric recipe in full: all-MiniLM-L6-v2 on Quora's duplicate questions, one epoch.
+# Quora's data are not for commercial use: the model is not shipped. Log: bi_encoder_quora.log.
+set -euo pipefail
+data=${1:?usage: bi_encoder_quora.sh DATA_FOLDER OUTPUT_FOLDER}
+output=${2:?usage: bi_encoder_quora.sh DATA_FOLDER OUTPUT_FOLDER}
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
+shortlist train bi-encoder "$data/quora" --recipe quora --dev "$data/quora:300" --evaluate-every 60 \
+    --patience 0 -o "$output/quora-bi-encoder"

@@ -1,4 +1,4 @@
-"""Draw docs/answer.svg from what the terminal really shows: `python docs/answer_svg.py SAMPLE_INDEX`.
+"""Draw docs/answer.svg from what the terminal shows: `python docs/answer_svg.py SAMPLE_INDEX`.
 
 SAMPLE_INDEX is what `shortlist demo` or `shortlist index` made of the sample encyclopedia.
 """

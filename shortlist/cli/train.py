@@ -374,7 +374,7 @@ def _gathered(
     ]
     if not sources:
         raise UsageError("nothing to train on: name a folder, a table of pairs, or --unlabelled")
-    folders = {s.path for s in sources if s.kind == "judged" and list(s.path.glob("qrels/*"))}
+    folders = {s.path for s in sources if s.kind == "judged"}
     held_out = read_held_out(sorted({*folders, *avoided}), first.cutting)
     return gather(
         sources, work, encoder=lambda: first.encoder, held_out=held_out, cutting=first.cutting,

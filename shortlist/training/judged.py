@@ -13,7 +13,7 @@ from shortlist.data.ids import fingerprint
 from shortlist.data.judged import judged_folder
 from shortlist.data.near_duplicates import NearDuplicates, words
 from shortlist.data.sentences import sentence_spans
-from shortlist.errors import DataError
+from shortlist.errors import DataError, UsageError
 from shortlist.evaluation.known_item import known_items
 from shortlist.records import Passage
 
@@ -54,7 +54,7 @@ class Judged:
 
 
 def read_held_out(folders: Iterable[Path], cutting: Cutting) -> HeldOut:
-    """The questions of the dev and test splits of BEIR folders, and the passages they judge.
+    """The questions of the dev and test splits of BEIR and MS MARCO folders, and what they judge.
 
     Raises:
         DataError: a folder that is no collection with judgements.
@@ -64,13 +64,18 @@ def read_held_out(folders: Iterable[Path], cutting: Cutting) -> HeldOut:
     for folder in folders:
         wanted: set[str] = set()
         for split in HELD_OUT_SPLITS:
-            if not list(folder.glob(f"qrels/{split}.tsv*")):
+            try:
+                there = judged_folder(folder, split)
+            except UsageError:  # no such split
                 continue
-            asked, qrels = judged_folder(folder, split).read()
+            if there.pairs:  # Quora's file is not split
+                break
+            asked, qrels = there.read()
             for query, grades in (qrels or {}).items():
                 questions += [asked[query]] if asked and query in asked else []
                 wanted.update(passage for passage, grade in grades.items() if grade > 0)
-        passages += [p.model_text for p in load(folder, cutting).passages if p.id in wanted]
+        if wanted:
+            passages += [p.model_text for p in load(folder, cutting).passages if p.id in wanted]
     return HeldOut(questions, passages)
 
 

@@ -53,6 +53,26 @@ def test_a_folder_without_training_pairs(tmp_path):
         read_training_split(write_collection(tmp_path / "d", dev=[1]), HeldOut(), CUTTING)
 
 
+def test_an_ms_marco_folder_and_quoras_file(tmp_path):
+    marco, quora = tmp_path / "marco", tmp_path / "quora"
+    marco.mkdir()
+    (marco / "collection.tsv").write_text("1\ta first passage\n2\tanother one\n3\ta third\n")
+    (marco / "queries.train.tsv").write_text("10\twhat is first\n11\twhat is third\n")
+    (marco / "qrels.train.tsv").write_text("10 0 1 1\n11 0 3 1\n")
+    (marco / "queries.dev.small.tsv").write_text("12\tWhat is third?\n")
+    (marco / "qrels.dev.small.tsv").write_text("12 0 2 1\n")
+    judged = read_training_split(marco, read_held_out([marco], CUTTING), CUTTING)
+    assert list(judged.pairs) == [("what is first", "1")]
+    assert {p.id for p in judged.corpus()} == {"1", "3"}
+
+    quora.mkdir()
+    head = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
+    rows = "0\t1\t2\thow to cook\thow do I cook\t1\n1\t3\t4\twhy rain\twhy snow\t0\n"
+    (quora / "quora_duplicate_questions.tsv").write_text(head + rows)
+    judged = read_training_split(quora, read_held_out([quora], CUTTING), CUTTING)
+    assert sorted(question for question, _ in judged.pairs) == ["how do I cook", "how to cook"]
+
+
 def test_queries_without_labels_are_cut_out_of_the_passages(tmp_path):
     text = (
         "The first sentence names what this article number {0} is about. The second sentence has "

@@ -146,7 +146,7 @@ def cross_encoder(
     filter_by: FilterBy = None,
     preset: PresetName = None,
     seed: Seed = 0,
-    device: Device = "cpu",
+    device: Device = "auto",
 ) -> None:
     """Train a cross-encoder with hard negatives; started again, it goes on where it was.
 
@@ -249,7 +249,7 @@ def bi_encoder(
     filter_by: FilterBy = None,
     preset: PresetName = None,
     seed: Seed = 0,
-    device: Device = "cpu",
+    device: Device = "auto",
 ) -> None:
     """Train a bi-encoder; started again, it goes on where it was.
 
@@ -327,7 +327,7 @@ class _First:
 def _loaded(name: str, device: str) -> BiEncoder:
     from shortlist.models.bi_encoder import BiEncoder
 
-    return BiEncoder.load(name, device="auto" if device == "cpu" else device, precision="auto")
+    return BiEncoder.load(name, device=device, precision="auto")
 
 
 def _recipe(

@@ -218,7 +218,7 @@ def _trainer(
             num_train_epochs=epochs,
             weight_decay=schedule.weight_decay,
             seed=schedule.seed,
-            bf16=schedule.bfloat16,
+            bf16=schedule.bfloat16 and _has_bfloat16(device),
             use_cpu=on_cpu,
             dataloader_pin_memory=not on_cpu,
             logging_steps=1,
@@ -249,6 +249,12 @@ def _outcome(trainer: Any, before: float | None, seconds: float) -> Trained:
     history = trainer.state.log_history
     dev = [(entry["step"], entry["eval_dev"]) for entry in history if "eval_dev" in entry]
     best = trainer.state.best_model_checkpoint
+    if before is not None and dev and max(value for _, value in dev) < before:
+        log.warning(
+            "training did not pay: the dev metric was %.4f before it, and %.4f at best; use the "
+            "model that it began with, or train with a lower learning rate or on more data",
+            before, max(value for _, value in dev),
+        )  # fmt: skip
     return Trained(
         steps=trainer.state.global_step,
         losses=[entry["loss"] for entry in history if "loss" in entry],
@@ -256,6 +262,14 @@ def _outcome(trainer: Any, before: float | None, seconds: float) -> Trained:
         best_step=int(best.rpartition("-")[2]) if best else None,
         seconds=seconds,
     )
+
+
+def _has_bfloat16(device: str) -> bool:
+    import torch
+
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported())
+    return device == "cpu"
 
 
 def _last_checkpoint(checkpoints: Path) -> str | None:

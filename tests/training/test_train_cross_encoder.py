@@ -70,8 +70,10 @@ def test_the_loss_falls_and_a_resumed_run_equals_the_uninterrupted_one(tmp_path,
     assert looks.seen == 0
 
 
-def test_training_ends_when_the_dev_metric_stops_gaining_and_the_best_weights_are_kept(tmp_path):
-    values = iter([0.1, 0.9, 0.5, 0.4, 0.3])
+def test_training_ends_when_the_dev_metric_stops_gaining_and_the_best_weights_are_kept(
+    tmp_path, caplog
+):
+    values = iter([0.95, 0.9, 0.5, 0.4, 0.3])
     weights = {}
 
     def metric(model):
@@ -82,6 +84,7 @@ def test_training_ends_when_the_dev_metric_stops_gaining_and_the_best_weights_ar
     recipe = replace(RECIPE, evaluate_every=2, patience=2)
     done = train(GROUPS, tmp_path / "model", recipe, dev_metric=metric)
     assert (done.steps, done.best_step) == (6, 2)  # of 10
+    assert "did not pay: the dev metric was 0.9500 before it, and 0.9000 at best" in caplog.text
     best = CrossEncoder.load(tmp_path / "model", precision="float32").score(PAIRS)
     expected = np.log(weights[0.9] / (1 - weights[0.9]))  # predict gives probabilities
     np.testing.assert_allclose(best, expected, atol=0.02)  # weights are kept in float16
@@ -112,6 +115,16 @@ def test_a_student_has_some_of_the_layers_and_learns_its_teachers_order(tmp_path
     assert np.mean(done.losses[-3:]) < 0.7 * done.losses[0]  # of the teacher, not of truth
     config = json.loads((tmp_path / "student/config.json").read_text())
     assert config["num_hidden_layers"] == 2
+
+
+@pytest.mark.gpu
+def test_training_on_a_gpu(tmp_path):
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    done = train(GROUPS, tmp_path / "model", RECIPE, device="cuda")
+    assert np.mean(done.losses[-2:]) < 0.8 * np.mean(done.losses[:2])
 
 
 def test_layers_that_cannot_be_kept(tmp_path):

@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from shortlist.errors import UsageError
+from shortlist.pipeline.conditions import Constant, constant, field_named, parsed
 
 Columns = Callable[[str], Any]
 """The name of a field -> an Arrow array with a value for every passage, null where it has none."""
@@ -52,7 +53,7 @@ def rows_where(expression: str, columns: Columns) -> NDArray[np.bool_]:
     if len(expression) > _LONGEST:
         raise UsageError(f"where is {len(expression):,} characters long, at most {_LONGEST:,}")
     try:
-        tree = ast.parse(expression.strip(), mode="eval").body
+        tree = parsed(expression)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UsageError(f"where={expression!r} is no expression ({error}); {_EXAMPLE}") from error
     try:
@@ -84,7 +85,7 @@ class _Evaluation:
                 part = self._compared(left, kind, right)
                 found = part if found is None else pc.and_kleene(found, part)
             return found
-        if self._is_field(node):
+        if field_named(node) is not None:
             column = self._field(node)
             if pa.types.is_boolean(column.type):
                 return column
@@ -94,10 +95,10 @@ class _Evaluation:
         if isinstance(kind, ast.In | ast.NotIn):
             met = self._contained(left, right)
             return pc.invert(met) if isinstance(kind, ast.NotIn) else met
-        if self._is_field(right) and not self._is_field(left):
+        if field_named(right) is not None and field_named(left) is None:
             left, right = right, left
             kind = _TURNED.get(type(kind), type(kind))()
-        if not self._is_field(left):
+        if field_named(left) is None:
             raise self._refused(left)
         column, value = self._field(left), self._constant(right)
         if value is None or isinstance(kind, ast.Is | ast.IsNot):
@@ -109,14 +110,14 @@ class _Evaluation:
 
     def _contained(self, left: ast.expr, right: ast.expr) -> Any:
         """A field in a list of constants, or a constant in a field that is a text or a list."""
-        if self._is_field(left) and isinstance(right, ast.Tuple | ast.List | ast.Set):
+        if field_named(left) is not None and isinstance(right, ast.Tuple | ast.List | ast.Set):
             column = self._field(left)
             values = [self._constant(value) for value in right.elts]
             met = pa.nulls(len(column), pa.bool_()).fill_null(False)
             for value in values:
                 met = pc.or_kleene(met, self._with_types(pc.equal, column, value, left))
             return met
-        if not self._is_field(right) or self._is_field(left):
+        if field_named(right) is None or field_named(left) is not None:
             raise self._refused(right)
         column, value = self._field(right), self._constant(left)
         if pa.types.is_list(column.type):
@@ -147,32 +148,17 @@ class _Evaluation:
         except (pa.ArrowException, OverflowError) as error:  # a number that no column holds
             raise UsageError(f"where cannot compare with {value!r}: {error}") from error
 
-    def _is_field(self, node: ast.expr) -> bool:
-        return isinstance(node, ast.Name) or (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id == "field"
-            and len(node.args) == 1
-            and not node.keywords
-        )
-
     def _field(self, node: ast.expr) -> Any:
-        name = self._constant(node.args[0]) if isinstance(node, ast.Call) else ast.unparse(node)
-        if not isinstance(name, str):
+        name = field_named(node)
+        if name is None:
             raise self._refused(node)
         return self._columns(name)
 
-    def _constant(self, node: ast.expr) -> str | int | float | bool | None:
-        sign = 1
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-            sign, node = -1, node.operand
-        if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float | None):
-            value: str | int | float | bool | None = node.value
-            if sign == 1:
-                return value
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                return -value
-        raise self._refused(node)
+    def _constant(self, node: ast.expr) -> Constant:
+        try:
+            return constant(node)
+        except ValueError:
+            raise self._refused(node) from None
 
     def _refused(self, node: ast.expr) -> UsageError:
         return UsageError(

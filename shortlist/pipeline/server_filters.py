@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from shortlist.pipeline.conditions import constant, field_named, parsed
 from shortlist.pipeline.fields import is_utf8
 from shortlist.pipeline.segments import TEXT_COLUMNS
 from shortlist.records import Passage
@@ -58,8 +59,7 @@ def server_filter(expression: str | None, kinds: Kinds) -> str:
     if expression is None:
         return ""
     try:
-        tree = ast.parse(expression.strip(), mode="eval").body
-        return _narrowed(tree, kinds) or ""
+        return _narrowed(parsed(expression), kinds) or ""
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""  # it is refused where it is looked at
 
@@ -101,17 +101,8 @@ def _compared(left: ast.expr, kind: ast.cmpop, right: ast.expr, kinds: Kinds) ->
 
 def _field(node: ast.expr, kinds: Kinds) -> tuple[str, str] | None:
     """How the server calls a field, and its kind."""
-    if isinstance(node, ast.Name):
-        name = node.id
-    elif (
-        isinstance(node, ast.Call)
-        and ast.unparse(node.func) == "field"
-        and len(node.args) == 1
-        and isinstance(node.args[0], ast.Constant)
-        and isinstance(node.args[0].value, str)
-    ):
-        name = node.args[0].value
-    else:
+    name = field_named(node)
+    if name is None:
         return None
     if name == "id":
         return "id", "text"
@@ -123,13 +114,13 @@ def _field(node: ast.expr, kinds: Kinds) -> tuple[str, str] | None:
 def _constant(node: ast.expr, kind: str) -> str | None:
     """A constant of that kind as the server writes it."""
     try:
-        value = ast.literal_eval(node)
-    except (ValueError, TypeError):
+        value = constant(node)
+    except ValueError:
         return None
     if _kind(value) != kind:
         return None
     if kind == "text":
-        return f'"{value}"' if _is_plain(value) else None
+        return f'"{value}"' if _is_plain(str(value)) else None
     return str(value).lower() if kind == "flag" else repr(value)
 
 

@@ -70,7 +70,10 @@ def score(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.sets or DEV_SETS:
         folder = args.data / name
-        (stage,) = first_stages(passages_of(folder), args.work, [args.system], progress=None)
+        (stage,) = first_stages(
+            passages_of(folder), args.work, [args.system], cross_encoder=args.cross_encoder,
+            progress=None,
+        )  # fmt: skip
         fingerprint = stage.searcher.cross_encoder.fingerprint
         limit = args.limit or DEV_SETS.get(name, 300)
         model = fingerprint[:8] + fingerprint[32:]  # with the mark of int8
@@ -194,6 +197,7 @@ def main() -> None:
     scoring.add_argument("--out", type=Path, required=True)
     scoring.add_argument("--sets", nargs="*")
     scoring.add_argument("--limit", type=int, help="questions of each set")
+    scoring.add_argument("--cross-encoder", help="another one than the preset's")
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     scoring.add_argument("--data", type=Path, default=beside)
     scoring.add_argument("--work", type=Path, default=Path("work/systems"))

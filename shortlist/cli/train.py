@@ -20,6 +20,7 @@ from shortlist.models.presets import MINILM
 if TYPE_CHECKING:  # imported where training begins
     from shortlist.data.collections import Cutting
     from shortlist.models.bi_encoder import BiEncoder
+    from shortlist.models.cross_encoder import Scorer
     from shortlist.training.card import Measured
     from shortlist.training.groups import Group
     from shortlist.training.mining import Mining
@@ -162,7 +163,7 @@ def cross_encoder(
     from shortlist.training.cross_encoder import RECIPES, CrossEncoderRecipe, train
     from shortlist.training.dev import cross_encoder_metric, read_dev
     from shortlist.training.held_out import both_stages
-    from shortlist.training.output import partial_of, refuse_to_replace
+    from shortlist.training.output import partial_of
     from shortlist.training.teacher import taught
 
     chosen = _recipe(
@@ -172,7 +173,7 @@ def cross_encoder(
         evaluate_every=evaluate_every, patience=patience, seed=seed,
         teachers=tuple(teacher or ()),
     )  # fmt: skip
-    refuse_to_replace(output.resolve())
+    _check_places(output, preset)
     first = _First(bi_encoder, device)
     work = partial_of(output) / "work"
     mining = _mining(ranks, relative_margin, absolute_margin, max(6, chosen.negatives))
@@ -181,20 +182,22 @@ def cross_encoder(
         chosen.negatives, max_passages, filter_by, seed,
     )  # fmt: skip
     if teacher:
-        teachers = [CrossEncoder.load(name, precision="auto") for name in teacher]
-        groups = taught(groups, teachers, work / "taught.jsonl")
+        groups = taught(groups, [_scorer(name, work, device) for name in teacher])
     sets = [
         read_dev(folder, first.encoder, work, first.cutting, questions=count)
         for folder, count in _counted(dev)
     ]
     rule = fusion_for(first.encoder.name, chosen.init)
-    metric = cross_encoder_metric(sets, rule, read_tokens=chosen.read_tokens) if sets else None
+    by = [dev.halves()[0] for dev in sets]  # on the other halves it is measured
+    metric = cross_encoder_metric(by, rule, read_tokens=chosen.read_tokens) if sets else None
+    key = f"{[dev.key for dev in by]} {rule}" if sets else ""
     started = _torch_device(device)
-    trained = train(groups, output, chosen, dev_metric=metric, device=started)
-    model = CrossEncoder.load(output, precision="float32")  # exported, and compared with torch
+    trained = train(groups, output, chosen, dev_metric=metric, dev_key=key, device=started)
+    # exported, and compared with torch
+    model = CrossEncoder.load(output, precision="auto", device=device)
     rows: list[Measured] = []
     if sets:
-        before = _before(chosen.init, rule)
+        before = _before(chosen.init, rule, device)
         rule, rows = both_stages(sets, model, before=before)
         write_fusion(output, first.encoder.name, rule)
     write_card(
@@ -206,7 +209,7 @@ def cross_encoder(
         notes=[f"The fusion rule, fitted on the other half of the questions: {asdict(rule)}."]
         if rows else [],
     )  # fmt: skip
-    _finish(output, rows, preset, "asymmetric", bi_encoder, str(output.resolve()))
+    _finish(output, rows, preset, "asymmetric", first.encoder.name, str(output.resolve()))
 
 
 @app.command("bi-encoder")
@@ -259,11 +262,11 @@ def bi_encoder(
     Example: shortlist train bi-encoder data/quora --recipe quora --dev data/quora:300 -o mine
     """
     from shortlist.models.bi_encoder import BiEncoder
-    from shortlist.training.bi_encoder import RECIPES, BiEncoderRecipe, train
+    from shortlist.training.bi_encoder import RECIPES, BiEncoderRecipe, train, with_prompts
     from shortlist.training.card import write_card
     from shortlist.training.dev import bi_encoder_metric, read_dev
     from shortlist.training.held_out import first_stage
-    from shortlist.training.output import partial_of, refuse_to_replace
+    from shortlist.training.output import partial_of
 
     sizes = _dimensions(matryoshka) if matryoshka else None
     chosen = _recipe(
@@ -273,7 +276,8 @@ def bi_encoder(
         warmup_steps=warmup_steps, max_tokens=max_tokens, evaluate_every=evaluate_every,
         patience=patience, seed=seed,
     )  # fmt: skip
-    refuse_to_replace(output.resolve())
+    _check_places(output, preset)
+    chosen = with_prompts(chosen)
     first, start = _First(mine_with, device), _First(chosen.init, device)
     work = partial_of(output) / "work"
     mining = _mining(ranks, relative_margin, absolute_margin, max(1, chosen.negatives))
@@ -285,16 +289,14 @@ def bi_encoder(
         read_dev(folder, start.encoder, work, start.cutting, questions=count)
         for folder, count in _counted(dev)
     ]
-    metric = (
-        bi_encoder_metric(
-            sets, query_prompt=chosen.query_prompt, passage_prompt=chosen.passage_prompt
-        )
-        if sets
-        else None
-    )
+    by = [dev.halves()[0] for dev in sets]  # on the other halves it is measured
+    prompts = (chosen.query_prompt or "", chosen.passage_prompt or "")
+    metric = bi_encoder_metric(by, *prompts) if sets else None
+    key = str([dev.key for dev in by]) if sets else ""
     started = _torch_device(device)
-    trained = train(groups, output, chosen, dev_metric=metric, device=started)
-    model = BiEncoder.load(output, precision="float32")  # exported, and compared with torch
+    trained = train(groups, output, chosen, dev_metric=metric, dev_key=key, device=started)
+    # exported, and compared with torch
+    model = BiEncoder.load(output, precision="auto", device=device)
     rows = first_stage(_counted(dev), start.encoder, model, work, start.cutting) if sets else []
     write_card(
         output, output.name,
@@ -310,11 +312,11 @@ class _First:
     """The bi-encoder, loaded when it is first needed."""
 
     def __init__(self, name: str, device: str) -> None:
-        self._name, self._device = name, device
+        self._name, self.device = name, device
 
     @property
     def encoder(self) -> BiEncoder:
-        return _loaded(self._name, self._device)
+        return _loaded(self._name, self.device)
 
     @property
     def cutting(self) -> Cutting:
@@ -362,7 +364,6 @@ def _gathered(
     work: Path, mining: Mining, negatives: int, max_passages: int | None, filter_by: str | None,
     seed: int,
 ) -> tuple[list[Group], list[Used]]:  # fmt: skip
-    from shortlist.models.cross_encoder import CrossEncoder
     from shortlist.training.judged import read_held_out
     from shortlist.training.sources import Source, gather
 
@@ -374,12 +375,12 @@ def _gathered(
     ]
     if not sources:
         raise UsageError("nothing to train on: name a folder, a table of pairs, or --unlabelled")
-    folders = {s.path for s in sources if s.kind == "judged"}
+    folders = {s.path for s in sources if s.path.is_dir()}
     held_out = read_held_out(sorted({*folders, *avoided}), first.cutting)
     return gather(
         sources, work, encoder=lambda: first.encoder, held_out=held_out, cutting=first.cutting,
         mining=mining, negatives=negatives, max_passages=max_passages,
-        scorer=CrossEncoder.load(filter_by, precision="auto") if filter_by else None, seed=seed,
+        scorer=_scorer(filter_by, work, first.device) if filter_by else None, seed=seed,
     )  # fmt: skip
 
 
@@ -407,13 +408,31 @@ def _torch_device(device: str) -> str:
     return choose_device(device).removeprefix("torch-")
 
 
-def _before(init: str, rule: Any) -> Any:
+def _check_places(output: Path, preset: str | None) -> None:
+    """Refuse, before anything is done, what could not be written when all is done."""
+    from shortlist.models.registered import check_name
+    from shortlist.training.output import refuse_to_replace
+
+    refuse_to_replace(output.resolve())
+    if preset is not None:
+        check_name(preset)
+
+
+def _scorer(name: str, work: Path, device: str) -> Scorer:
+    """A cross-encoder whose scores are kept while the run goes on."""
+    from shortlist.models.cross_encoder import CrossEncoder
+    from shortlist.models.remembered import RememberedScores
+
+    return RememberedScores(CrossEncoder.load(name, precision="auto", device=device), work)
+
+
+def _before(init: str, rule: Any, device: str) -> Any:
     """The cross-encoder that the new one started from, where it was one."""
     from shortlist.errors import ModelError
     from shortlist.models.cross_encoder import CrossEncoder
 
     try:
-        return CrossEncoder.load(init, precision="float32"), rule
+        return CrossEncoder.load(init, precision="auto", device=device), rule
     except ModelError:
         return None
 
@@ -435,11 +454,11 @@ def _finish(
             for row in rows
         ]  # fmt: skip
         table("", ["set", "questions", *columns, f"change against {rows[0].against}"], lines)
-    shutil.rmtree(partial_of(output), ignore_errors=True)
     if name:
         made = Preset(
             name=name, task=task, bi_encoder=first, cross_encoder=second,
             note=f"trained here: {output.name}", licence="see its model card",
         )  # fmt: skip
         note(f"preset {name}: {register(made)}")
+    shutil.rmtree(partial_of(output), ignore_errors=True)
     note(f"model and card: {output}")

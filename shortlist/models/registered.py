@@ -58,16 +58,9 @@ def register(preset: Preset) -> Path:
     """Keep a preset under its name; one of the user's that has the name is replaced.
 
     Raises:
-        UsageError: the name is one of the package's, or has other characters than letters, digits,
-            dot, dash and underscore.
+        UsageError: see `check_name`.
     """
-    if preset.name in PRESETS:
-        raise UsageError(f"{preset.name} is a preset of the package; choose another name")
-    if not _NAME.fullmatch(preset.name):
-        raise UsageError(
-            f"a preset's name is made of letters, digits, dot, dash and underscore "
-            f"(got {preset.name!r})"
-        )
+    check_name(preset.name)
     rows = registered() | {preset.name: preset}
     folder = settings_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,6 +69,21 @@ def register(preset: Preset) -> Path:
     draft.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     draft.replace(folder / "presets.json")
     return folder / "presets.json"
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that `register` would refuse.
+
+    Raises:
+        UsageError: the name is one of the package's, or has other characters than letters, digits,
+            dot, dash and underscore.
+    """
+    if name in PRESETS:
+        raise UsageError(f"{name} is a preset of the package; choose another name")
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"a preset's name is made of letters, digits, dot, dash and underscore (got {name!r})"
+        )
 
 
 def preset(name: str) -> Preset:

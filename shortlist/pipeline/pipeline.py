@@ -800,7 +800,11 @@ class RetrieveRerankPipeline:
     def _cascade(self, effort: Effort) -> Cascade | None:
         if effort.cascade is None:
             return None
-        rule = fusion_for(self.index.manifest.model.name, self.student.name)
+        rule = (
+            fusion_with_bm25(self.student.name)
+            if self.engine == BM25
+            else fusion_for(self.index.manifest.model.name, self.student.name)
+        )
         return Cascade(self.student, rule, effort.deepest, effort.cascade)
 
     def _selected(self, selection: Selection, asked: Asked, taken: int, among: Among) -> list[Hit]:

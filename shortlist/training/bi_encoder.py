@@ -13,13 +13,13 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from shortlist.errors import UsageError
+from shortlist.errors import DataError, UsageError
 from shortlist.models.loading import resolve
 from shortlist.models.presets import MINILM
 from shortlist.training.groups import Group, drawn, usable
@@ -27,6 +27,9 @@ from shortlist.training.output import Output, forget, write_json
 from shortlist.training.trainer import DevMetric, Schedule, Trained, fit
 
 log = logging.getLogger(__name__)
+
+
+PASSAGE_PROMPTS = ("document", "passage", "corpus")  # as models call them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +41,12 @@ class BiEncoderRecipe(Schedule):
         batch: queries in a step; each has the positives of all others as negatives.
         mini_batch: computed at once; None: the whole batch.
         negatives: mined ones of each query, beside those in the batch; 0 for none.
-        scale: of the cosines in the softmax; its inverse temperature.
+        scale: of the similarities in the softmax, its inverse temperature; None: 20 for cosines, 1
+            for a start that goes by the dot product.
         both_ways: each positive must find its query as well; for symmetric tasks.
         max_tokens: of a text in training; None: as many as the model reads.
-        query_prompt, passage_prompt: put before the texts, in training and afterwards.
+        query_prompt, passage_prompt: put before the texts, in training and afterwards; None: those
+            of the start.
         matryoshka: dimensions that are to be good alone, such as 256, 128 and 64.
     """
 
@@ -50,11 +55,11 @@ class BiEncoderRecipe(Schedule):
     init: str = MINILM
     mini_batch: int | None = None
     negatives: int = 1
-    scale: float = 20.0
+    scale: float | None = None
     both_ways: bool = False
     max_tokens: int | None = 128
-    query_prompt: str = ""
-    passage_prompt: str = ""
+    query_prompt: str | None = None
+    passage_prompt: str | None = None
     matryoshka: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -86,6 +91,7 @@ def train(
     recipe: BiEncoderRecipe,
     *,
     dev_metric: DevMetric | None = None,
+    dev_key: str = "",
     device: str = "cpu",
     checkpoint_every: int = 100,
 ) -> Trained:
@@ -99,6 +105,7 @@ def train(
         output: the folder to write; progress is kept beside it in `<output>.partial/`.
         recipe: what decides the weights.
         dev_metric: see `trainer.fit`; the weights that were best by it are kept.
+        dev_key: names what the metric measures on: progress is gone on with only for the same.
         device: a torch device.
         checkpoint_every: steps between checkpoints.
 
@@ -110,12 +117,15 @@ def train(
     from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 
     groups = usable(groups, recipe.negatives)
+    if len(groups) < 2:
+        raise DataError("one pair is no training data: its negatives are those of other pairs")
     if resolve(recipe.init).is_static:
         raise UsageError(f"{recipe.init} is a table of token vectors; only networks are trained")
-    place = Output(output, _run_digest(groups, recipe))
+    place = Output(output, _run_digest(groups, recipe, dev_key))
     if place.done:
         forget(place.partial)
         return place.done
+    recipe = with_prompts(recipe)
     model = _start(recipe, device)
     dim = model.get_embedding_dimension()
     if any(not 1 <= size <= dim for size in recipe.matryoshka):
@@ -137,9 +147,21 @@ def train(
     return trained
 
 
-def _run_digest(groups: Sequence[Group], recipe: BiEncoderRecipe) -> str:
+def with_prompts(recipe: BiEncoderRecipe) -> BiEncoderRecipe:
+    """The recipe with the prompts of its start where it names none."""
+    own = resolve(recipe.init).read_json("config_sentence_transformers.json").get("prompts")
+    prompts: dict[str, str] = own if isinstance(own, dict) else {}
+    query, passage = recipe.query_prompt, recipe.passage_prompt
+    if query is None:
+        query = prompts.get("query", "")
+    if passage is None:
+        passage = next((prompts[name] for name in PASSAGE_PROMPTS if name in prompts), "")
+    return replace(recipe, query_prompt=query, passage_prompt=passage)
+
+
+def _run_digest(groups: Sequence[Group], recipe: BiEncoderRecipe, dev_key: str) -> str:
     digest = hashlib.sha256(json.dumps(asdict(recipe)).encode())
-    digest.update(resolve(recipe.init).fingerprint.encode())
+    digest.update(f"{resolve(recipe.init).fingerprint} {dev_key}".encode())
     for group in groups:
         digest.update(json.dumps([group.query, group.passages]).encode())
     return digest.hexdigest()
@@ -170,7 +192,7 @@ def _rows(groups: Sequence[Group], recipe: BiEncoderRecipe) -> Any:
 
     rng = np.random.default_rng(recipe.seed)
     rows = [drawn(group, recipe.negatives, rng) for group in groups]
-    before, ahead = recipe.query_prompt, recipe.passage_prompt
+    before, ahead = recipe.query_prompt or "", recipe.passage_prompt or ""
     columns = {
         "anchor": [before + row.query for row in rows],
         "positive": [ahead + row.positive for row in rows],
@@ -182,16 +204,21 @@ def _rows(groups: Sequence[Group], recipe: BiEncoderRecipe) -> Any:
 
 def _loss(model: Any, recipe: BiEncoderRecipe, dim: int) -> Any:
     from sentence_transformers.sentence_transformer import losses
+    from sentence_transformers.util import dot_score
 
     loss: Any
-    ways: dict[str, Any] = {}
+    by_dot = model.similarity_fn_name == "dot"
+    scale = recipe.scale if recipe.scale is not None else 1.0 if by_dot else 20.0
+    ways: dict[str, Any] = {"scale": scale}
+    if by_dot:
+        ways["similarity_fct"] = dot_score
     if recipe.both_ways:
-        ways = {"directions": ("query_to_doc", "doc_to_query"), "partition_mode": "per_direction"}
+        ways |= {"directions": ("query_to_doc", "doc_to_query"), "partition_mode": "per_direction"}
     if recipe.mini_batch is None:
-        loss = losses.MultipleNegativesRankingLoss(model, scale=recipe.scale, **ways)
+        loss = losses.MultipleNegativesRankingLoss(model, **ways)
     else:
         loss = losses.CachedMultipleNegativesRankingLoss(
-            model, scale=recipe.scale, mini_batch_size=recipe.mini_batch, **ways
+            model, mini_batch_size=recipe.mini_batch, **ways
         )
     if recipe.matryoshka:
         sizes = sorted({dim, *recipe.matryoshka}, reverse=True)
@@ -202,6 +229,7 @@ def _loss(model: Any, recipe: BiEncoderRecipe, dim: int) -> Any:
 def _write(model: Any, place: Output, recipe: BiEncoderRecipe) -> None:
     draft = place.draft()
     start = resolve(recipe.init)
+    model.default_prompt_name = None
     model.prompts = {
         name: prompt
         for name, prompt in (("query", recipe.query_prompt), ("document", recipe.passage_prompt))

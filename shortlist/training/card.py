@@ -107,7 +107,8 @@ def _table(table: Sequence[Measured]) -> str:
     measure, against = table[0].measure, table[0].against
     head = ["set", "questions", *columns, f"change against {against} (95 %)"]
     lines = [
-        f"{measure}; questions are a seeded sample; intervals are of a paired bootstrap.\n",
+        f"{measure}, on the half of a seeded sample of the questions that nothing was chosen by; "
+        "intervals are of a paired bootstrap.\n",
         "| " + " | ".join(head) + " |",
         "|" + "---|" * len(head),
     ]

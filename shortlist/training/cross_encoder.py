@@ -85,6 +85,7 @@ def train(
     recipe: CrossEncoderRecipe,
     *,
     dev_metric: DevMetric | None = None,
+    dev_key: str = "",
     device: str = "cpu",
     checkpoint_every: int = 100,
 ) -> Trained:
@@ -98,6 +99,7 @@ def train(
         output: the folder to write; progress is kept beside it in `<output>.partial/`.
         recipe: what decides the weights.
         dev_metric: see `trainer.fit`; the weights that were best by it are kept.
+        dev_key: names what the metric measures on: progress is gone on with only for the same.
         device: a torch device.
         checkpoint_every: steps between checkpoints.
 
@@ -107,9 +109,12 @@ def train(
         ShortlistError: the loss is not a number any more, or memory was too small.
     """
     groups = usable(groups, recipe.negatives)
+    _check_lengths(recipe)
+    if recipe.loss == "lambda" and any(group.scores is not None for group in groups):
+        raise UsageError("lambda learns no teacher's scores; use listwise, pairwise or margin-mse")
     if recipe.loss == "margin-mse" and any(group.scores is None for group in groups):
         raise UsageError("margin-mse learns a teacher's margins; name one (--teacher)")
-    place = Output(output, _run_digest(groups, recipe))
+    place = Output(output, _run_digest(groups, recipe, dev_key))
     if place.done:
         forget(place.partial)
         return place.done
@@ -132,13 +137,20 @@ def train(
     return trained
 
 
-def _run_digest(groups: Sequence[Group], recipe: CrossEncoderRecipe) -> str:
+def _run_digest(groups: Sequence[Group], recipe: CrossEncoderRecipe, dev_key: str) -> str:
     """What tells one run from another: everything that decides the weights."""
     digest = hashlib.sha256(json.dumps(asdict(recipe)).encode())
-    digest.update(resolve(recipe.init).fingerprint.encode())
+    digest.update(f"{resolve(recipe.init).fingerprint} {dev_key}".encode())
     for group in groups:
         digest.update(json.dumps([group.query, group.passages, group.scores]).encode())
     return digest.hexdigest()
+
+
+def _check_lengths(recipe: CrossEncoderRecipe) -> None:
+    most = resolve(recipe.init).read_json("config.json").get("max_position_embeddings")
+    for name in ("max_tokens", "read_tokens"):
+        if isinstance(most, int) and getattr(recipe, name) > most:
+            raise UsageError(f"{name} is {getattr(recipe, name)}; {recipe.init} reads {most}")
 
 
 def _start(recipe: CrossEncoderRecipe, device: str) -> Any:
@@ -157,7 +169,11 @@ def _start(recipe: CrossEncoderRecipe, device: str) -> Any:
         device=device,
         local_files_only=True,
         trust_remote_code=False,
-        model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+        model_kwargs={
+            "use_safetensors": True,
+            "dtype": torch.float32,
+            "ignore_mismatched_sizes": True,  # a head of several labels gives way to a new one
+        },
         # Few epochs over many pairs do not overfit, and drawing dropout masks is slow on a CPU.
         config_kwargs={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
     )

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shortlist.data.collections import Cutting, load
-from shortlist.data.judged import judged_folder
 from shortlist.errors import DataError, IndexFolderError
 from shortlist.evaluation.answers import judged_queries, sampled
 from shortlist.evaluation.metrics import score
@@ -28,8 +28,10 @@ from shortlist.pipeline.index import Index
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
 from shortlist.pipeline.topk import exact_top_k
 from shortlist.records import Passage
+from shortlist.training.judged import judgements_of, state_of
 
 DEPTH = 30  # candidates of a question
+LEAST_QUESTIONS = 10  # half of them to choose by, half to measure on
 PIPELINE_MEASURE = "MRR@10"
 RETRIEVAL_MEASURE = "nDCG@10"
 _RANKED = 11  # with the question itself, where it is in the collection
@@ -63,6 +65,12 @@ class DevSet:
             for part in (order[: len(ids) // 2], order[len(ids) // 2 :])
         )
         return replace(self, questions=first), replace(self, questions=second)
+
+    @property
+    def key(self) -> str:
+        """Names the questions and what was found for them."""
+        found = {q: [p.id for p in one.candidates] for q, one in self.questions.items()}
+        return blake2b(repr((self.name, found)).encode(), digest_size=16).hexdigest()
 
     def measured(self, rankings: Mapping[str, Sequence[str]], measure: str) -> dict[str, float]:
         """Score rankings of passage ids, question by question."""
@@ -99,10 +107,15 @@ def read_dev(
         DataError: no judged question.
         UsageError: the folder has no such split.
     """
-    asked, qrels = judged_folder(folder, split).read()
+    asked, qrels = judgements_of(folder, split)
     if not asked or not qrels:
         raise DataError(f"{folder}: expected questions and judgements of the split {split!r}")
     judged = judged_queries(asked, qrels, "drop")
+    if min(len(judged), questions or len(judged)) < LEAST_QUESTIONS:
+        raise DataError(
+            f"{folder}: {min(len(judged), questions or len(judged))} judged questions decide "
+            f"nothing; expected at least {LEAST_QUESTIONS} with a passage that answers them"
+        )
     chosen = sampled(judged, questions, seed)
     index = indexed(folder, encoder, work, cutting, hide_title=hide_title)
     search = ExactSearch(index.embeddings, zeros=True)
@@ -131,7 +144,9 @@ def indexed(
 ) -> Index:
     """The index over a collection, made where `work` has none."""
     untitled = "-untitled" if hide_title else ""
-    path = work / f"{folder.name}{untitled}-{encoder.fingerprint[:12]}.idx"
+    precision = getattr(encoder, "precision", "")
+    state = f"{state_of(folder)}{untitled}{encoder.fingerprint}{precision}"
+    path = work / f"{folder.name}-{blake2b(state.encode(), digest_size=8).hexdigest()}.idx"
     try:
         check_complete(Index(path))
     except IndexFolderError:  # there is none, or a part of one
@@ -207,7 +222,7 @@ def cross_encoder_metric(
 
 
 def bi_encoder_metric(
-    sets: Sequence[DevSet], *, query_prompt: str = "", passage_prompt: str = ""
+    sets: Sequence[DevSet], query_prompt: str = "", passage_prompt: str = ""
 ) -> Callable[[Any], float]:
     """nDCG@10 over a pool of passages, the mean of the sets', for a `SentenceTransformer`."""
 
@@ -240,6 +255,10 @@ def _pool(dev: DevSet) -> dict[str, Passage]:
 
 def _encoded(model: Any, texts: list[str]) -> FloatArray:
     embeddings: FloatArray = model.encode(
-        texts, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
+        texts,
+        prompt="",  # it stands in the texts
+        normalize_embeddings=getattr(model, "similarity_fn_name", "cosine") != "dot",
+        show_progress_bar=False,
+        convert_to_numpy=True,
     )
     return embeddings

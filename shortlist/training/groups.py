@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 
 QUERIES = ("query", "anchor", "question", "sentence1", "question1")
 POSITIVES = ("positive", "passage", "answer", "document", "text", "sentence2", "question2")
-NEGATIVES = ("negative", "negatives")
+_NEGATIVE = re.compile(r"negatives?|negative_\d+")
 LABELS = ("label", "score", "is_duplicate")
 
 
@@ -78,7 +79,7 @@ def usable(groups: Sequence[Group], negatives: int) -> list[Group]:
         DataError: none is left.
     """
     kept, few, same = [], 0, 0
-    for group in groups:
+    for group in map(_whole_characters, groups):
         wrong = [text for text in group.negatives if text.strip() and text != group.positive]
         same += len(group.negatives) - len(wrong)
         if len(wrong) < negatives:
@@ -96,6 +97,12 @@ def usable(groups: Sequence[Group], negatives: int) -> list[Group]:
             "negatives"
         )
     return kept
+
+
+def _whole_characters(group: Group) -> Group:
+    """The same without halves of characters, which no tokenizer takes."""
+    texts = [t.encode("utf-8", "replace").decode() for t in (group.query, *group.passages)]
+    return replace(group, query=texts[0], positive=texts[1], negatives=tuple(texts[2:]))
 
 
 def write_groups(path: Path, groups: Iterable[Group], made_from: str) -> None:
@@ -144,7 +151,7 @@ def _only(group: Group, negatives: Sequence[str]) -> Group:
 def _is_apart(row: Row) -> bool:
     label = next((row.values[name] for name in LABELS if row.values.get(name) is not None), 1)
     try:
-        return float(label) <= 0
+        return not float(label) > 0
     except (TypeError, ValueError):
         raise DataError(f"{row.place}: the label is {label!r}; expected a number, 0 or 1") from None
 
@@ -164,6 +171,6 @@ def _text(row: Row, names: Sequence[str]) -> str:
 
 def _negatives(row: Row) -> Iterator[str]:
     for name, value in row.values.items():
-        if name in NEGATIVES or str(name).startswith("negative_"):
+        if _NEGATIVE.fullmatch(str(name)):
             texts: Any = value if isinstance(value, list | tuple) else [value]
             yield from (text for text in texts if isinstance(text, str) and text.strip())

@@ -11,13 +11,16 @@ from shortlist.evaluation.compare import paired, paired_bootstrap
 from shortlist.models.cross_encoder import Scorer
 from shortlist.models.encoders import Encoder
 from shortlist.models.presets import Fusion
+from shortlist.pipeline.candidates import Candidates
+from shortlist.pipeline.rescoring import rescored
+from shortlist.pipeline.schedule import FixedDepth
 from shortlist.training.card import Measured
 from shortlist.training.dev import (
     PIPELINE_MEASURE,
     RETRIEVAL_MEASURE,
     DevSet,
+    Logits,
     fused,
-    logits_of,
     mean_of,
     read_dev,
     retrieved,
@@ -46,19 +49,30 @@ def both_stages(
     """
     halves = [dev.halves() for dev in sets]
     rule, _ = fit_fusion(
-        [first for first, _ in halves], [logits_of(first, trained.score) for first, _ in halves]
+        [first for first, _ in halves], [read_by(first, trained) for first, _ in halves]
     )
     rows = []
     for _, dev in halves:
-        logits = logits_of(dev, trained.score)
+        logits = read_by(dev, trained)
         rankings = {"retrieval": retrieved(dev)}
         if before:
             scorer, its_rule = before
-            rankings["before"] = fused(dev, logits_of(dev, scorer.score), its_rule)
+            rankings["before"] = fused(dev, read_by(dev, scorer), its_rule)
         rankings["logit alone"] = fused(dev, logits, Fusion())
         rankings["both stages"] = fused(dev, logits, rule)
         rows.append(_row(dev, rankings, PIPELINE_MEASURE, against="retrieval"))
     return rule, rows
+
+
+def read_by(dev: DevSet, scorer: Scorer) -> Logits:
+    """The logits of a search: of the best window where a passage is longer than is read."""
+    candidates = [
+        Candidates(question.text, question.candidates, question.similarities)
+        for question in dev.questions.values()
+    ]
+    deepest = max(len(found.passages) for found in candidates)
+    said = rescored(scorer, candidates, FixedDepth(deepest), None)
+    return {query: one.logits for query, one in zip(dev.questions, said, strict=True)}
 
 
 def first_stage(
@@ -72,6 +86,8 @@ def first_stage(
 ) -> list[Measured]:
     """Retrieval alone over the whole collections, before and after training.
 
+    Measured on the half of the questions that `trainer.fit` did not choose the weights by.
+
     Args:
         folders: each with how many of its questions to ask; None: all.
         before: the model that training began with.
@@ -83,7 +99,9 @@ def first_stage(
     rows = []
     for folder, questions in folders:
         first, second = (
-            read_dev(folder, encoder, work, cutting, questions=questions, split=split, depth=10)
+            read_dev(
+                folder, encoder, work, cutting, questions=questions, split=split, depth=10
+            ).halves()[1]
             for encoder in (before, trained)
         )
         rankings = {"before": retrieved(first), "after": retrieved(second)}

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 
 from shortlist.data.collections import Cutting, load
@@ -15,7 +16,7 @@ from shortlist.data.near_duplicates import NearDuplicates, words
 from shortlist.data.sentences import sentence_spans
 from shortlist.errors import DataError, UsageError
 from shortlist.evaluation.known_item import known_items
-from shortlist.records import Passage
+from shortlist.records import Passage, Qrels
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +30,18 @@ class HeldOut:
         questions: of dev and test.
         passages: what dev and test judge relevant; near-duplicates of it are found as
             `shortlist.data.near_duplicates` says.
+
+    Attributes:
+        digest: of both; two that hold out the same have the same.
     """
 
     def __init__(self, questions: Iterable[str] = (), passages: Iterable[str] = ()) -> None:
+        passages = list(passages)
         self._questions = {_key(question) for question in questions}
         self._passages = NearDuplicates(passages)
+        self.digest = blake2b(
+            repr((sorted(self._questions), sorted(map(fingerprint, passages)))).encode()
+        ).hexdigest()
 
     def has_question(self, question: str) -> bool:
         """Whether a held-out question has the same words in the same order."""
@@ -53,6 +61,28 @@ class Judged:
     pairs: Sequence[tuple[str, str]]  # text of the question, id of a passage that answers it
 
 
+def judgements_of(folder: Path, split: str) -> tuple[Mapping[str, str] | None, Qrels | None]:
+    """Questions and judgements of a split; a file of pairs is split here, by what asks the same.
+
+    Of ten groups of questions that ask the same, one is dev and one test, by the hash of an id.
+
+    Raises:
+        DataError: no folder of judged questions.
+        UsageError: it has no such split.
+    """
+    there = judged_folder(folder, split)
+    queries, qrels = there.read()
+    if not there.pairs or not qrels:
+        return queries, qrels
+    return queries, {q: grades for q, grades in qrels.items() if _share(q, grades) == split}
+
+
+def _share(query: str, grades: Mapping[str, int]) -> str:
+    """The split of a group of questions, the same for each of them."""
+    first = min(query, *grades)
+    return {0: "dev", 1: "test"}.get(fingerprint(first) % 10, "train")
+
+
 def read_held_out(folders: Iterable[Path], cutting: Cutting) -> HeldOut:
     """The questions of the dev and test splits of BEIR and MS MARCO folders, and what they judge.
 
@@ -65,12 +95,9 @@ def read_held_out(folders: Iterable[Path], cutting: Cutting) -> HeldOut:
         wanted: set[str] = set()
         for split in HELD_OUT_SPLITS:
             try:
-                there = judged_folder(folder, split)
+                asked, qrels = judgements_of(folder, split)
             except UsageError:  # no such split
                 continue
-            if there.pairs:  # Quora's file is not split
-                break
-            asked, qrels = there.read()
             for query, grades in (qrels or {}).items():
                 questions += [asked[query]] if asked and query in asked else []
                 wanted.update(passage for passage, grade in grades.items() if grade > 0)
@@ -88,8 +115,7 @@ def read_training_split(folder: Path, held_out: HeldOut, cutting: Cutting) -> Ju
         DataError: nothing is left to train on.
         UsageError: the folder has no training split.
     """
-    there = judged_folder(folder)
-    queries, qrels = (judged_folder(folder, "train") if there.qrels else there).read()
+    queries, qrels = judgements_of(folder, "train")
     if not queries or not qrels:
         raise DataError(f"{folder}: expected questions and judgements, in qrels/train.tsv or pairs")
     corpus = partial(_corpus, folder, held_out, cutting)
@@ -163,6 +189,13 @@ def answers_of(judged: Judged) -> Mapping[str, set[str]]:
     for question, passage in judged.pairs:
         answers.setdefault(question, set()).add(passage)
     return answers
+
+
+def state_of(path: Path) -> str:
+    """A digest of names, sizes and times of a file or of the files below a folder."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    states = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
+    return blake2b(repr(states).encode(), digest_size=16).hexdigest()
 
 
 def _corpus(source: Path, held_out: HeldOut, cutting: Cutting) -> Iterator[Passage]:

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from shortlist.errors import UsageError
+from shortlist.errors import IndexFolderError, UsageError
 from shortlist.models.cross_encoder import Scorer
 from shortlist.models.encoders import Encoder
 from shortlist.pipeline.arrays import FloatArray, Int64Array
+from shortlist.pipeline.changes import check_complete
 from shortlist.pipeline.exact.search import ExactSearch
 from shortlist.pipeline.index import Index
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
@@ -65,6 +66,11 @@ class Mining:
                 f"{self.last_rank}); such as 1 to 50"
             )
 
+    @property
+    def looked_at(self) -> int:
+        """Candidates that may become negatives, of those below the margins."""
+        return max(self.hardest + self.among, self.negatives)
+
     def limits(self, similarities: FloatArray) -> FloatArray:
         """What a negative's similarity must be below, for positives of these similarities."""
         limits = np.full_like(similarities, np.inf)
@@ -96,6 +102,7 @@ def mine(
     max_passages: int | None = None,
     scorer: Scorer | None = None,
     seed: int = 0,
+    key: str = "",
     device: str = "auto",
 ) -> Iterator[Group]:
     """Groups of a question, its positive and hard negatives, in random order.
@@ -109,6 +116,7 @@ def mine(
         max_passages: search only so many passages (the sampled positives always among them).
         scorer: a cross-encoder that takes out what it finds as relevant as the positive.
         seed: of the samples.
+        key: in the name of the index; one of the same passages that is there is used, or finished.
         device: where the exact search runs.
 
     Yields:
@@ -117,7 +125,7 @@ def mine(
     mining = mining or Mining()
     rng = np.random.default_rng(seed)
     chosen = [judged.pairs[i] for i in rng.permutation(len(judged.pairs))[:groups]]
-    index = _indexed(judged, chosen, encoder, folder, max_passages, rng)
+    index = _indexed(judged, chosen, encoder, folder, key, max_passages, rng)
     search = ExactSearch(index.embeddings, device=device, zeros=True)
     answers = answers_of(judged)
     left_out = 0
@@ -139,6 +147,7 @@ def _indexed(
     chosen: Sequence[tuple[str, str]],
     encoder: Encoder,
     folder: Path,
+    key: str,
     max_passages: int | None,
     rng: np.random.Generator,
 ) -> Index:
@@ -147,16 +156,22 @@ def _indexed(
         rest = [passage.id for passage in judged.corpus() if passage.id not in needed]
         extra = max(0, max_passages - len(needed))
         judged = only(judged, needed, [rest[i] for i in rng.permutation(len(rest))[:extra]])
-    RetrieveRerankPipeline.build(
-        judged.corpus(),
-        folder / f"{judged.name}.idx",
-        bi_encoder=encoder,
-        cross_encoder="none",
-        overwrite=True,
-    )
-    index = Index(folder / f"{judged.name}.idx")
+    path = folder / f"{judged.name}-{key}.idx"
+    if not (key and _is_complete(path)):
+        RetrieveRerankPipeline.build(
+            judged.corpus(), path, bi_encoder=encoder, cross_encoder="none", overwrite=True
+        )
+    index = Index(path)
     log.info("%s: %d passages to mine from", judged.name, len(index))
     return index
+
+
+def _is_complete(path: Path) -> bool:
+    try:
+        check_complete(Index(path))
+    except IndexFolderError:
+        return False
+    return True
 
 
 def _ranked(
@@ -184,7 +199,7 @@ def _ranked(
             if passage.id not in answers[question]
         ]
         candidates = [text for text in dict.fromkeys(texts) if text not in relevant]
-        candidates = candidates[: mining.hardest + mining.among]
+        candidates = candidates[: mining.looked_at]
         yield Ranked(question, positives[number].model_text, candidates)
 
 
@@ -202,6 +217,6 @@ def _unlike_answers(ranked: Sequence[Ranked], scorer: Scorer, margin: float) -> 
 
 def _pool(ranked: Sequence[str], mining: Mining, rng: np.random.Generator) -> list[str]:
     hardest = min(mining.hardest, mining.negatives)
-    following = ranked[hardest : hardest + mining.among]
+    following = ranked[hardest : mining.looked_at]
     some = sorted(rng.permutation(len(following))[: mining.negatives - hardest])
     return [*ranked[:hardest], *(following[i] for i in some)]

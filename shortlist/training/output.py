@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shortlist.errors import UsageError
-from shortlist.training.trainer import CHECKPOINTS, Trained
+from shortlist.training.trainer import BEFORE, CHECKPOINTS, Trained
 
 RUN = "run.json"
 TRAINING = "training.json"
@@ -75,7 +75,8 @@ class Output:
 def forget(partial: Path) -> None:
     """Delete checkpoints, and the folder where nothing else is in it."""
     shutil.rmtree(partial / CHECKPOINTS, ignore_errors=True)
-    (partial / RUN).unlink(missing_ok=True)
+    for name in (RUN, BEFORE):
+        (partial / name).unlink(missing_ok=True)
     if partial.is_dir() and not any(partial.iterdir()):
         partial.rmdir()
 

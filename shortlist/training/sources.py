@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,8 +21,15 @@ from shortlist.data.rows import kind_of
 from shortlist.errors import DataError, UsageError
 from shortlist.models.cross_encoder import Scorer
 from shortlist.models.encoders import Encoder
+from shortlist.records import Passage
 from shortlist.training.groups import Group, kept_groups, read_groups, usable, write_groups
-from shortlist.training.judged import HeldOut, Judged, read_training_split, without_labels
+from shortlist.training.judged import (
+    HeldOut,
+    Judged,
+    read_training_split,
+    state_of,
+    without_labels,
+)
 from shortlist.training.mining import Mining, mine
 
 log = logging.getLogger(__name__)
@@ -48,6 +55,10 @@ class Source:
             UsageError: a number below 1.
             DataError: no such file or folder.
         """
+        if text.startswith("hf://"):
+            raise UsageError(
+                f"{text}: datasets of the hub are not read here; name files or folders"
+            )
         name, colon, count = text.rpartition(":")
         if not colon or Path(text).exists():
             name, count = text, ""
@@ -117,7 +128,8 @@ def gather(
     used: list[Used] = []
     for source in sources:
         options = [
-            str(source.path.resolve()), source.kind, source.queries, asdict(mining), max_passages,
+            str(source.path.resolve()), state_of(source.path), source.kind, source.queries,
+            asdict(mining), max_passages, held_out.digest, cutting.max_tokens,
             encoder().fingerprint, scorer and scorer.fingerprint, negatives, seed,
         ]  # fmt: skip
         made_from = hashlib.sha256(json.dumps(options).encode()).hexdigest()
@@ -126,7 +138,7 @@ def gather(
         if found is None:
             found = _groups(
                 source, work, encoder, held_out, cutting, mining, negatives, max_passages, scorer,
-                seed,
+                seed, made_from[:8],
             )  # fmt: skip
             write_groups(file, found, made_from)
         log.info("%s: %d groups", source.path.name, len(found))
@@ -138,17 +150,30 @@ def gather(
 def _groups(
     source: Source, work: Path, encoder: Callable[[], Encoder], held_out: HeldOut,
     cutting: Cutting, mining: Mining, negatives: int, max_passages: int | None,
-    scorer: Scorer | None, seed: int,
+    scorer: Scorer | None, seed: int, key: str,
 ) -> list[Group]:  # fmt: skip
     if source.kind == "pairs":
         found = _without_leaks(read_groups(source.path), held_out)
         if source.queries < len(found):
             order = np.random.default_rng(seed).permutation(len(found))[: source.queries]
             found = [found[i] for i in order]
-        if not negatives or all(group.negatives for group in found):
-            return usable(found, negatives)
-        judged = _as_judged(source.path, found)
-    elif source.kind == "unlabelled":
+        given = [group for group in found if len(group.negatives) >= negatives]
+        found = [group for group in found if len(group.negatives) < negatives]
+        if not found:
+            return usable(given, negatives)
+        log.info("%s: negatives are mined for %d rows", source.path.name, len(found))
+        judged = _as_judged(source.path, found, given)
+        mined = mine(
+            judged, encoder(), work, mining, groups=sys.maxsize, max_passages=max_passages,
+            scorer=scorer, seed=seed, key=key,
+        )  # fmt: skip
+        own = {(group.query, group.positive): group.negatives for group in found}
+        joined = [
+            replace(group, negatives=(*own[group.query, group.positive], *group.negatives))
+            for group in mined
+        ]
+        return usable([*given, *joined], negatives)
+    if source.kind == "unlabelled":
         judged = without_labels(source.path, held_out, cutting, queries=source.queries, seed=seed)
     else:
         judged = read_training_split(source.path, held_out, cutting)
@@ -156,14 +181,14 @@ def _groups(
         return _pairs_alone(judged, source.queries, seed)
     mined = mine(
         judged, encoder(), work, mining, groups=source.queries, max_passages=max_passages,
-        scorer=scorer, seed=seed,
+        scorer=scorer, seed=seed, key=key,
     )  # fmt: skip
     return usable(list(mined), negatives)
 
 
 def _without_leaks(groups: Iterable[Group], held_out: HeldOut) -> list[Group]:
     kept = [
-        group
+        replace(group, negatives=tuple(n for n in group.negatives if not held_out.has_passage(n)))
         for group in groups
         if not held_out.has_question(group.query) and not held_out.has_passage(group.positive)
     ]
@@ -172,11 +197,9 @@ def _without_leaks(groups: Iterable[Group], held_out: HeldOut) -> list[Group]:
     return kept
 
 
-def _as_judged(path: Path, groups: Sequence[Group]) -> Judged:
-    """Pairs without negatives as a collection of their positives, to mine negatives from."""
-    from shortlist.records import Passage
-
-    texts = list(dict.fromkeys(group.positive for group in groups))
+def _as_judged(path: Path, groups: Sequence[Group], others: Sequence[Group]) -> Judged:
+    """Pairs that lack negatives, and the positives of all rows to mine them from."""
+    texts = list(dict.fromkeys(group.positive for group in (*groups, *others)))
     number = {text: str(i) for i, text in enumerate(texts)}
     return Judged(
         path.stem,

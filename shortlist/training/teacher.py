@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shortlist.errors import UsageError
 from shortlist.models.cross_encoder import Scorer
-from shortlist.training.groups import Group, kept_groups, write_groups
+from shortlist.training.groups import Group
 
 log = logging.getLogger(__name__)
 
 
-def taught(
-    groups: Sequence[Group], teachers: Sequence[Scorer], keep: Path | None = None
-) -> list[Group]:
+def taught(groups: Sequence[Group], teachers: Sequence[Scorer]) -> list[Group]:
     """The groups with the teachers' logits, those of several as their mean.
 
-    With `keep` they are kept in that file, and read there by the next call with the same groups
-    and teachers: scoring may take as long as training.
-
     Each teacher's logits are brought to one mean and spread first, those of the first teacher:
-    otherwise the one with the largest numbers would decide alone.
+    otherwise the one with the largest numbers would decide alone. Scoring may take as long as
+    training: `shortlist.models.remembered.RememberedScores` keeps what was scored.
 
     Raises:
-        UsageError: no teacher.
+        UsageError: no teacher, or one that says the same of everything.
     """
     if not teachers:
         raise UsageError("a teacher must be named; give a cross-encoder or several")
-    digest = hashlib.sha256(json.dumps([teacher.fingerprint for teacher in teachers]).encode())
-    for group in groups:
-        digest.update(json.dumps([group.query, group.passages]).encode())
-    if keep and (found := kept_groups(keep, digest.hexdigest())) is not None:
-        return found
     pairs = [(group.query, passage) for group in groups for passage in group.passages]
     said = [np.asarray(teacher.score(pairs), dtype=np.float64) for teacher in teachers]
     logits = np.mean([_as(said[0], other) for other in said], axis=0)
@@ -51,9 +39,6 @@ def taught(
         "%d teachers scored %d pairs; in %d of %d groups they prefer a negative",
         len(teachers), len(pairs), wrong, len(found),
     )  # fmt: skip
-    if keep:
-        keep.parent.mkdir(parents=True, exist_ok=True)
-        write_groups(keep, found, digest.hexdigest())
     return found
 
 

@@ -6,7 +6,9 @@ is told, the order of its batches, and what is made of a loss that is no number.
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 LOG_EVERY = 20  # steps
 BATCHES_IN_A_WINDOW = 32  # sorted by length within a window: bucketed, and still mixed
 CHECKPOINTS = "checkpoints"
+BEFORE = "before.json"  # the dev metric before the first step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +124,7 @@ def fit(
     every = schedule.evaluate_every if dev_metric else checkpoint_every
     checkpoints = folder / CHECKPOINTS
     last = _last_checkpoint(checkpoints)
-    before = float(dev_metric(model)) if dev_metric and not last else None
-    if before is not None:
-        log.info("before training: dev metric %.4f", before)
+    before = _before(model, dev_metric, folder) if dev_metric else None
     trainer = _trainer(
         model, dataset, loss, schedule, checkpoints, batches, epochs, every, dev_metric, device
     )
@@ -141,6 +142,17 @@ def fit(
             "--mini-batch, which computes a large batch in parts"
         ) from error
     return _outcome(trainer, before, time.monotonic() - started)
+
+
+def _before(model: Any, dev_metric: DevMetric, folder: Path) -> float:
+    """The metric of the model that training begins with, measured once."""
+    file = folder / BEFORE
+    if not file.exists():
+        value = float(dev_metric(model))
+        log.info("before training: dev metric %.4f", value)
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(value), encoding="utf-8")
+    return float(json.loads(file.read_text(encoding="utf-8")))
 
 
 def _trainer(
@@ -229,6 +241,7 @@ def _trainer(
             eval_strategy="steps" if dev_metric else "no",
             eval_steps=every,
             load_best_model_at_end=dev_metric is not None,
+            restore_callback_states_from_checkpoint=True,  # the patience that is left
             metric_for_best_model="eval_dev" if dev_metric else None,
             greater_is_better=True if dev_metric else None,
             report_to="none",
@@ -273,12 +286,19 @@ def _has_bfloat16(device: str) -> bool:
 
 
 def _last_checkpoint(checkpoints: Path) -> str | None:
-    from transformers.trainer_utils import get_last_checkpoint
+    """The last checkpoint that is whole; later ones, whose writing was interrupted, are deleted.
 
-    if not checkpoints.is_dir():
-        return None
-    last: str | None = get_last_checkpoint(str(checkpoints))  # type: ignore[no-untyped-call]
-    return last
+    The trainer writes its state last.
+    """
+    found = sorted(checkpoints.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    for checkpoint in reversed(found):
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)
+        else:
+            return str(checkpoint)
+    return None
 
 
 def _is_out_of_memory(error: Exception) -> bool:

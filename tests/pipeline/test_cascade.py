@@ -11,6 +11,7 @@ from notes import NOTES
 from shortlist import Passage, RetrieveRerankPipeline
 from shortlist.errors import UsageError
 from shortlist.models.presets import Fusion
+from shortlist.models.registered import write_fusion
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.cascade import Cascade
 from shortlist.pipeline.rerank import reranked
@@ -104,6 +105,22 @@ def test_how_deep_a_cascade_goes():
     found = Candidates("q", [Passage("p", "x")] * 50, np.ones(50, np.float32))
     plan = Effort(depth=40, cascade=10).plan(Fusion(), Pace(), 0.0)
     assert plan.more(found, np.empty(0, np.float32)) == 10
+
+
+def test_behind_keywords_the_students_logit_decides(bi_encoder, tmp_path):
+    """A rule that was fitted for cosines would let BM25 decide, whose scores are larger."""
+    pytest.importorskip("bm25s", reason="needs the extra bm25")
+    texts = ["tea tea tea -4 x", "tea and more words -1 x", "tea and yet more words 4 x"]
+    student, large = Written(-2), Written(-2)
+    student.name = str(tmp_path)
+    write_fusion(tmp_path, "all-MiniLM-L6-v2", Fusion(logit=1.0, retrieval=100.0))
+    RetrieveRerankPipeline.build(texts, tmp_path / "x.idx", bi_encoder=bi_encoder)
+    pipeline = RetrieveRerankPipeline.open(
+        tmp_path / "x.idx", bi_encoder=bi_encoder, cross_encoder=large, student=student,
+        engine="bm25",
+    )  # fmt: skip
+    (hit,) = pipeline.search("tea", top_k=1, depth=3, cascade=1)
+    assert hit.text == texts[2]
 
 
 def test_without_a_student(pipeline):

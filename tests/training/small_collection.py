@@ -26,14 +26,21 @@ GROUPS = [
 ]
 
 
+WAYS = ("", "tell me: ", "please, ", "what about ")
+ASKED = [way + question for way in WAYS for question in QUESTIONS]
+
+
 def write_collection(folder: Path, **splits: Iterable[int]) -> Path:
-    """A BEIR folder in which each split judges the questions of these numbers."""
+    """A BEIR folder in which each split judges the questions of these numbers, 0 to 31.
+
+    Questions 0, 8, 16 and 24 are answered by the first note, and so on.
+    """
     (folder / "qrels").mkdir(parents=True)
     corpus = [json.dumps({"_id": f"p{i}", "text": text}) for i, text in enumerate(NOTES)]
     (folder / "corpus.jsonl").write_text("\n".join(corpus))
-    lines = [json.dumps({"_id": f"q{i}", "text": text}) for i, text in enumerate(QUESTIONS)]
+    lines = [json.dumps({"_id": f"q{i}", "text": text}) for i, text in enumerate(ASKED)]
     (folder / "queries.jsonl").write_text("\n".join(lines))
     for name, numbers in splits.items():
-        rows = "".join(f"q{i}\tp{i}\t1\n" for i in numbers)
+        rows = "".join(f"q{i}\tp{i % 8}\t1\n" for i in numbers)
         (folder / f"qrels/{name}.tsv").write_text("query-id\tcorpus-id\tscore\n" + rows)
     return folder

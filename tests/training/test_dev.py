@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from notes import NOTES
@@ -9,7 +11,7 @@ from small_collection import QUESTIONS, write_collection
 
 from shortlist import BiEncoder, CrossEncoder, RetrieveRerankPipeline
 from shortlist.data.collections import Cutting
-from shortlist.errors import ModelError, UsageError
+from shortlist.errors import DataError, ModelError, UsageError
 from shortlist.models.presets import PRESETS, Fusion, Preset
 from shortlist.models.registered import (
     fusion_for,
@@ -28,23 +30,27 @@ from shortlist.training.dev import (
     read_dev,
 )
 from shortlist.training.fusing import fit_fusion
-from shortlist.training.held_out import both_stages, first_stage
+from shortlist.training.held_out import both_stages, first_stage, read_by
 
 CUTTING = Cutting(lambda texts: [len(text.split()) for text in texts], 64)
 RULE = PRESETS["minilm"].fusion
 
 
+def answer_of(query):
+    return f"p{int(query[1:]) % 8}"
+
+
 @pytest.fixture(scope="module")
 def dev(bi_encoder, tmp_path_factory):
-    folder = write_collection(tmp_path_factory.mktemp("data") / "notes", dev=range(8))
+    folder = write_collection(tmp_path_factory.mktemp("data") / "notes", dev=range(16))
     work = tmp_path_factory.mktemp("work")
-    return read_dev(folder, bi_encoder, work, CUTTING, questions=6, depth=5)
+    return read_dev(folder, bi_encoder, work, CUTTING, questions=12, depth=5)
 
 
 def test_the_order_is_that_of_a_search(dev, bi_encoder, tmp_path):
     scorer = CrossEncoder.load("shortlist-cross-encoder-v1")
     passages = [p for q in dev.questions.values() for p in q.relevant]
-    assert len(dev.questions) == len(passages) == 6
+    assert len(dev.questions) == len(passages) == 12
     pipeline = RetrieveRerankPipeline.build(
         NOTES, tmp_path / "x.idx", bi_encoder=bi_encoder, cross_encoder="shortlist-cross-encoder-v1"
     )
@@ -85,25 +91,55 @@ def test_the_metric_of_a_bi_encoder_is_its_ndcg_over_the_pool(dev):
     for query, question in dev.questions.items():
         similar = {i: model.vector("?" + question.text) @ model.vector(t) for i, t in pool.items()}
         ranking = sorted(similar, key=similar.get, reverse=True)
-        place = ranking.index(query.replace("q", "p"))
+        place = ranking.index(answer_of(query))
         values.append(1 / np.log2(place + 2) if place < 10 else 0.0)
     found = bi_encoder_metric([dev], query_prompt="?")(model)
     assert found == pytest.approx(np.mean(values), abs=1e-6)
 
 
 def test_the_question_itself_is_no_candidate(bi_encoder, tmp_path):
-    folder = write_collection(tmp_path / "c", dev=[0])
+    folder = write_collection(tmp_path / "c", dev=range(10))
     corpus = (folder / "corpus.jsonl").read_text()
     (folder / "corpus.jsonl").write_text(f'{corpus}\n{{"_id": "self", "text": "{QUESTIONS[0]}"}}')
     found = read_dev(folder, bi_encoder, tmp_path / "work", CUTTING, questions=None)
-    (question,) = found.questions.values()
-    assert len(question.candidates) == 8
-    assert "self" not in {p.id for p in question.candidates}
+    assert len(found.questions["q0"].candidates) == 8
+    assert "self" not in {p.id for p in found.questions["q0"].candidates}
+    assert "self" in {p.id for p in found.questions["q8"].candidates}
+
+
+def test_collections_of_one_name_are_searched_each_on_its_own(bi_encoder, tmp_path):
+    folders = [write_collection(tmp_path / name / "faq", dev=range(10)) for name in ("en", "de")]
+    corpus = [json.dumps({"_id": f"p{i}", "text": f"Text {i}"}) for i in range(8)]
+    (folders[1] / "corpus.jsonl").write_text("\n".join(corpus))
+    first, second = (
+        read_dev(folder, bi_encoder, tmp_path / "work", CUTTING, questions=None)
+        for folder in folders
+    )
+    assert first.key != second.key
+    assert {p.text for p in second.questions["q0"].candidates} <= {f"Text {i}" for i in range(8)}
+
+
+def test_few_questions_decide_nothing(bi_encoder, tmp_path):
+    folder = write_collection(tmp_path / "c", dev=range(16))
+    with pytest.raises(DataError, match="9 judged questions decide nothing; expected at least 10"):
+        read_dev(folder, bi_encoder, tmp_path / "work", CUTTING, questions=9)
+
+
+def test_long_passages_are_read_in_windows_as_in_a_search(bi_encoder, tmp_path):
+    folder = write_collection(tmp_path / "c", dev=range(10))
+    long = "Nothing of interest is said here at all. " * 80 + NOTES[0]
+    rows = [json.dumps({"_id": "p0", "text": long}),
+            *(json.dumps({"_id": f"p{i}", "text": NOTES[i]}) for i in range(1, 8))]  # fmt: skip
+    (folder / "corpus.jsonl").write_text("\n".join(rows))
+    dev = read_dev(folder, bi_encoder, tmp_path / "work", CUTTING, questions=None)
+    scorer = CrossEncoder.load("shortlist-cross-encoder-v1")
+    place = [p.id for p in dev.questions["q0"].candidates].index("p0")
+    assert read_by(dev, scorer)["q0"][place] > logits_of(dev, scorer.score)["q0"][place] + 2
 
 
 def test_the_fusion_is_the_best_rule_or_one_nearly_as_good_that_trusts_retrieval_more(dev):
     truth = {
-        query: np.array([4.0 if p.id == query.replace("q", "p") else -9.0 for p in q.candidates])
+        query: np.array([4.0 if p.id == answer_of(query) else -9.0 for p in q.candidates])
         for query, q in dev.questions.items()
     }
     rule, means = fit_fusion([dev], [truth])
@@ -119,8 +155,8 @@ def test_the_table_compares_with_what_was_before(dev, bi_encoder, tmp_path):
     scorer = CrossEncoder.load("shortlist-cross-encoder-v1")
     _, (row,) = both_stages([dev], scorer, before=(scorer, RULE))
     assert list(row.values) == ["retrieval", "before", "logit alone", "both stages"]
-    assert (row.questions, row.judged) == (3, 8)  # the other three were fitted on
-    folder = write_collection(tmp_path / "c", dev=range(8))
+    assert (row.questions, row.judged) == (6, 16)  # the other six were fitted on
+    folder = write_collection(tmp_path / "c", dev=range(16))
     (row,) = first_stage([(folder, None)], bi_encoder, bi_encoder, tmp_path / "work", CUTTING)
     assert row.values["before"] == row.values["after"] > 0.8
     assert row.change.mean_difference == 0.0
@@ -178,9 +214,10 @@ def test_the_commands_train_measure_and_register(settings, tmp_path, exports):
 
     from shortlist.cli.train import app
 
-    data = write_collection(tmp_path / "notes", train=range(5), dev=range(5, 8))
+    judged = [i for i in range(32) if i % 8 > 4]
+    data = write_collection(tmp_path / "notes", train=range(5), dev=judged)
     small = ["--batch", "4", "--relative-margin", "0", "--max-tokens", "48", "--epochs", "2",
-             "--dev", f"{data}:3", "--learning-rate", "1e-4"]  # fmt: skip
+             "--dev", str(data), "--learning-rate", "1e-4"]  # fmt: skip
     first, second = tmp_path / "first", tmp_path / "second"
     done = CliRunner().invoke(
         app, ["bi-encoder", f"{data}:5", "-o", str(first), *small, "--matryoshka", "64"],

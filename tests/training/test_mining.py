@@ -91,6 +91,11 @@ def test_of_a_positive_less_similar_than_nothing_negatives_are_less_similar_stil
     np.testing.assert_allclose(limits, [0.45, -0.55], atol=1e-6)
 
 
+def test_as_many_negatives_as_are_asked_for():
+    assert Mining(negatives=60, last_rank=100).looked_at == 60
+    assert Mining(negatives=2).looked_at == 23
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

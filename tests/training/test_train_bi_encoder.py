@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,8 @@ from notes import NOTES
 from small_collection import GROUPS, QUESTIONS
 
 from shortlist import BiEncoder
-from shortlist.errors import UsageError
-from shortlist.training.bi_encoder import RECIPES, BiEncoderRecipe, train
+from shortlist.errors import DataError, UsageError
+from shortlist.training.bi_encoder import RECIPES, BiEncoderRecipe, train, with_prompts
 
 RECIPE = BiEncoderRecipe(
     learning_rate=2e-4, warmup_steps=2, batch=4, epochs=4, max_tokens=48, scale=5.0,
@@ -96,6 +97,9 @@ def test_prompts_are_trained_with_and_kept(tmp_path):
     train(GROUPS, tmp_path / "model", recipe)
     model, queries, _ = ours(tmp_path / "model")
     assert (model.query_prompt, model.passage_prompt) == ("query: ", "passage: ")
+    # and are the start's own in a second round
+    again = with_prompts(replace(RECIPE, init=str(tmp_path / "model"), passage_prompt=""))
+    assert (again.query_prompt, again.passage_prompt) == ("query: ", "")
     plain = BiEncoder.load(tmp_path / "model", query_prompt="", precision="float32")
     np.testing.assert_allclose(
         plain.encode_queries([f"query: {question}" for question in QUESTIONS]), queries, atol=1e-5
@@ -130,8 +134,29 @@ def test_a_recipe_that_cannot_work(options, message):
         BiEncoderRecipe(**options)
 
 
+def test_a_model_that_goes_by_the_dot_product_is_trained_by_it(tmp_path):
+    from shortlist.models.loading import resolve
+
+    shutil.copytree(resolve("all-MiniLM-L6-v2").path, tmp_path / "dot")
+    modules = json.loads((tmp_path / "dot/modules.json").read_text())
+    (tmp_path / "dot/modules.json").write_text(json.dumps(modules[:2]))  # without normalisation
+    settings = tmp_path / "dot/config_sentence_transformers.json"
+    config = json.loads(settings.read_text()) | {"similarity_fn_name": "dot"}
+    settings.write_text(json.dumps(config))
+    recipe = replace(RECIPE, init=str(tmp_path / "dot"), scale=None, negatives=0, batch=8, epochs=1,
+                     bfloat16=False)  # fmt: skip
+    done = train(GROUPS, tmp_path / "model", recipe)
+    start = BiEncoder.load(tmp_path / "dot", precision="float32")
+    similar = start.encode_queries(QUESTIONS).astype(float) @ start.encode_passages(NOTES).T
+    assert start.metric == "dot"
+    expected = np.log(np.exp(similar - np.diag(similar)[:, None]).sum(axis=1)).mean()
+    np.testing.assert_allclose(done.losses[0], expected, rtol=1e-2)
+
+
 def test_models_and_dimensions_that_cannot_be_trained(tmp_path):
     with pytest.raises(UsageError, match="expected dimensions from 1 to 384"):
         train(GROUPS, tmp_path / "a", replace(RECIPE, matryoshka=(512,)))
+    with pytest.raises(DataError, match="one pair is no training data"):
+        train(GROUPS[:1], tmp_path / "a", RECIPE)
     with pytest.raises(UsageError, match="a table of token vectors; only networks are trained"):
         train(GROUPS, tmp_path / "b", replace(RECIPE, init="shortlist-static-v1"))

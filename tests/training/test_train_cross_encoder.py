@@ -92,7 +92,7 @@ def test_training_ends_when_the_dev_metric_stops_gaining_and_the_best_weights_ar
 
 @pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "listwise"])
 def test_every_loss_falls(tmp_path, loss):
-    groups = [replace_scores(group) for group in GROUPS]
+    groups = GROUPS if loss == "lambda" else [replace_scores(group) for group in GROUPS]
     done = train(groups, tmp_path / loss, replace(RECIPE, loss=loss, epochs=4))
     assert np.mean(done.losses[-2:]) < 0.9 * np.mean(done.losses[:2])
 
@@ -107,14 +107,26 @@ def test_a_student_has_some_of_the_layers_and_learns_its_teachers_order(tmp_path
     np.testing.assert_allclose(
         groups[3].scores, teacher.score([(QUESTIONS[3], t) for t in GROUPS[3].passages]), atol=1e-4
     )
-    kept = taught(GROUPS, [teacher], tmp_path / "taught.jsonl")
-    again = type("Told", (), {"fingerprint": teacher.fingerprint})()  # it could not score
-    assert taught(GROUPS, [again], tmp_path / "taught.jsonl") == kept
     recipe = replace(RECIPE, init="shortlist-cross-encoder-v1", layers=2)
     done = train(groups, tmp_path / "student", recipe)
     assert np.mean(done.losses[-3:]) < 0.7 * done.losses[0]  # of the teacher, not of truth
     config = json.loads((tmp_path / "student/config.json").read_text())
     assert config["num_hidden_layers"] == 2
+
+
+def test_a_head_of_several_labels_gives_way_to_a_new_one(tmp_path):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from shortlist.models.loading import resolve
+
+    source = str(resolve("all-MiniLM-L6-v2").path)
+    model = AutoModelForSequenceClassification.from_pretrained(source, num_labels=3)
+    model.save_pretrained(tmp_path / "nli")
+    AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path / "nli")
+    recipe = replace(RECIPE, init=str(tmp_path / "nli"), epochs=1)
+    train(GROUPS, tmp_path / "model", recipe)
+    config = json.loads((tmp_path / "model/config.json").read_text())
+    assert len(config.get("id2label", [0])) == 1
 
 
 @pytest.mark.gpu
@@ -163,9 +175,34 @@ def test_memory_that_is_too_small_is_told(tmp_path):
 def test_progress_of_another_run_is_refused(tmp_path):
     with pytest.raises(Interrupted):
         train(GROUPS, tmp_path / "model", RECIPE, dev_metric=Looks(2))
-    for groups, recipe in ((GROUPS, replace(RECIPE, seed=1)), (GROUPS[::-1], RECIPE)):
+    others = ((GROUPS, replace(RECIPE, seed=1), ""), (GROUPS[::-1], RECIPE, ""),
+              (GROUPS, RECIPE, "other dev questions"))  # fmt: skip
+    for groups, recipe, key in others:
         with pytest.raises(UsageError, match="another recipe or other groups; delete it"):
-            train(groups, tmp_path / "model", recipe)
+            train(groups, tmp_path / "model", recipe, dev_key=key)
+
+
+def test_a_checkpoint_that_was_being_written_is_passed_over_and_patience_is_remembered(tmp_path):
+    recipe = replace(RECIPE, evaluate_every=2, patience=3)
+    falling = [0.9, 0.5, 0.4, 0.3, 0.2, 0.1]
+
+    def metric(model):
+        seen.append(falling[len(seen)])
+        if len(seen) == stop:
+            raise Interrupted
+        return seen[-1]
+
+    seen, stop = [], 4  # before, at step 2 and 4; at step 6 it ends
+    with pytest.raises(Interrupted):
+        train(GROUPS, tmp_path / "model", recipe, dev_metric=metric)
+    half = tmp_path / "model.partial/checkpoints/checkpoint-6"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"a part of it")
+    seen, stop = [0.9, 0.5, 0.4], None
+    done = train(GROUPS, tmp_path / "model", recipe, dev_metric=metric)
+    # the look at step 2 is the best; those at 4, 6 and 8 are the three without a gain
+    assert (done.steps, done.best_step) == (8, 2)
+    assert done.dev == [(0, 0.9), (2, 0.5), (4, 0.4), (6, 0.3), (8, 0.2)]
 
 
 def test_what_is_at_the_output_stays(tmp_path):
@@ -181,6 +218,10 @@ def test_groups_that_cannot_be_learnt_from(tmp_path):
         train(GROUPS, tmp_path / "model", replace(RECIPE, negatives=7))
     with pytest.raises(UsageError, match="margin-mse learns a teacher's margins; name one"):
         train(GROUPS, tmp_path / "model", replace(RECIPE, loss="margin-mse"))
+    with pytest.raises(UsageError, match="lambda learns no teacher's scores; use listwise"):
+        train([replace_scores(GROUPS[0])], tmp_path / "model", replace(RECIPE, loss="lambda"))
+    with pytest.raises(UsageError, match="read_tokens is 1024; all-MiniLM-L6-v2 reads 512"):
+        train(GROUPS, tmp_path / "model", replace(RECIPE, read_tokens=1024))
     with pytest.raises(UsageError, match="the same logit; it is none"):
         taught(
             GROUPS,

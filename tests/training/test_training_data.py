@@ -13,6 +13,7 @@ from shortlist.errors import DataError, UsageError
 from shortlist.training.groups import Group, kept_groups, read_groups, usable, write_groups
 from shortlist.training.judged import (
     HeldOut,
+    judgements_of,
     read_held_out,
     read_training_split,
     without_labels,
@@ -67,10 +68,22 @@ def test_an_ms_marco_folder_and_quoras_file(tmp_path):
 
     quora.mkdir()
     head = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
-    rows = "0\t1\t2\thow to cook\thow do I cook\t1\n1\t3\t4\twhy rain\twhy snow\t0\n"
+    # what a person may ask in two ways, thirty times, and one pair that is none
+    rows = "".join(
+        f"{n}\t{n}a\t{n}b\thow to cook meal {n}\thow do I prepare number {n}\t1\n"
+        for n in range(30)
+    )
+    rows += "99\tx\ty\twhy rain\twhy snow\t0\n"
     (quora / "quora_duplicate_questions.tsv").write_text(head + rows)
     judged = read_training_split(quora, read_held_out([quora], CUTTING), CUTTING)
-    assert sorted(question for question, _ in judged.pairs) == ["how do I cook", "how to cook"]
+    splits = {name: set(judgements_of(quora, name)[1]) for name in ("train", "dev", "test")}
+    assert sum(map(len, splits.values())) == 60  # each question is in one of them
+    assert len(splits["train"]) > 30
+    assert splits["dev"]
+    for ids in splits.values():  # with all that asks the same
+        assert {i[:-1] + "ab"["ba".index(i[-1])] for i in ids} == ids
+    trained = {question.split()[-1] for question, _ in judged.pairs}
+    assert trained == {i[:-1] for i in splits["train"]}
 
 
 def test_queries_without_labels_are_cut_out_of_the_passages(tmp_path):
@@ -103,6 +116,11 @@ def test_queries_without_labels_are_cut_out_of_the_passages(tmp_path):
         ),
         ("pairs.csv", "question,passage,label\na,b,1\nc,d,0\n", [Group("a", "b")]),
         ("pairs.tsv", "query\tpositive\nx\ty\n", [Group("x", "y")]),
+        (
+            "scored.csv",
+            "query,positive,negative_1,negative_score,negative_id\nx,y,z,0.5,p1\n",
+            [Group("x", "y", ("z",))],
+        ),
     ],
 )
 def test_tables_of_pairs(tmp_path, name, content, expected):
@@ -118,6 +136,7 @@ def test_tables_of_pairs(tmp_path, name, content, expected):
         ("query,positive\n ,b\n", r"pairs.csv:2: query is empty"),
         ("query,other\na,b\n", r"expected a column called positive or .*; there are query, other"),
         ("query,positive\n", "there are no rows"),
+        ("query,positive,label\na,b,nan\n", "all 1 rows are labelled 0"),
     ],
 )
 def test_tables_that_cannot_be_learnt_from(tmp_path, content, message):
@@ -127,6 +146,7 @@ def test_tables_that_cannot_be_learnt_from(tmp_path, content, message):
 
 
 def test_empty_negatives_and_negatives_that_are_the_positive_are_left_out():
+    assert usable([Group("half \ud83d", "yes")], 0) == [Group("half ?", "yes")]
     scored = Group("q", "yes", ("yes", "no", " ", "other"), (3.0, 2.0, 1.0, 0.0, -1.0))
     assert usable([scored, Group("r", "s", ("s",))], 1) == [
         Group("q", "yes", ("no", "other"), (3.0, 1.0, -1.0))
@@ -153,6 +173,8 @@ def test_sources_by_name(tmp_path):
     for text in (f"{folder}:0", f"{folder}:few"):
         with pytest.raises(UsageError, match="PATH:QUERIES"):
             Source.parse(text)
+    with pytest.raises(UsageError, match="datasets of the hub are not read here"):
+        Source.parse("hf://someone/something", labelled=False)
     assert Source.parse(str(folder)).licence == "not stated"
     (folder / "SOURCE.txt").write_text("From somewhere.\nLICENCE: CC BY 4.0\n")
     assert Source.parse(str(folder)).licence == "CC BY 4.0"
@@ -174,6 +196,45 @@ def test_pairs_without_negatives_get_them_from_one_another(tmp_path, bi_encoder)
     assert again == groups  # from what was kept
     alone, _ = gather(sources, tmp_path / "other", negatives=0, **common)
     assert {group.negatives for group in alone} == {()}
+
+
+def test_what_was_kept_is_not_used_where_more_is_held_out_or_the_data_changed(tmp_path, bi_encoder):
+    pairs = tmp_path / "pairs.jsonl"
+    rows = [{"query": q, "positive": f"about {q}", "negative": f"not {q}"} for q in QUESTIONS]
+    pairs.write_text("\n".join(map(json.dumps, rows)))
+
+    def gathered(held_out=None):
+        groups, _ = gather(
+            [Source.parse(str(pairs))], tmp_path / "work", encoder=lambda: bi_encoder,
+            held_out=held_out or HeldOut(), cutting=CUTTING, mining=Mining(), negatives=1,
+            max_passages=None,
+        )  # fmt: skip
+        return [group.query for group in groups]
+
+    assert gathered() == QUESTIONS
+    assert gathered(HeldOut([QUESTIONS[0]])) == QUESTIONS[1:]
+    pairs.write_text("\n".join(map(json.dumps, rows[:4])))
+    assert gathered() == QUESTIONS[:4]
+
+
+def test_negatives_that_are_held_out_are_left_out_and_those_given_are_kept(tmp_path, bi_encoder):
+    rows = [{"query": q, "positive": f"something about {q}"} for q in QUESTIONS]
+    rows[0]["negative"] = LONG
+    rows[1]["negative"] = "a negative of my own"
+    rows[2]["negative"] = "another one"
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    groups, _ = gather(
+        [Source.parse(f"{tmp_path}/pairs.jsonl")], tmp_path / "work", encoder=lambda: bi_encoder,
+        held_out=HeldOut(passages=[LONG]), cutting=CUTTING, negatives=1, max_passages=None,
+        mining=Mining(negatives=2, relative_margin=None),
+    )  # fmt: skip
+    negatives = {group.query: group.negatives for group in groups}
+    assert set(negatives) == set(QUESTIONS)
+    assert negatives[QUESTIONS[1]] == ("a negative of my own",)
+    assert negatives[QUESTIONS[2]] == ("another one",)
+    for question in (QUESTIONS[0], *QUESTIONS[3:]):
+        assert len(negatives[question]) == 2
+        assert all(text.startswith("something about") for text in negatives[question])
 
 
 def test_a_question_is_no_negative_of_itself(tmp_path, bi_encoder):

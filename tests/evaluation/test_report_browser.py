@@ -231,6 +231,7 @@ def test_the_inspector_obeys_the_keyboard(page: Page, study: dict[str, Any]) -> 
 def test_the_command_is_copied(page: Page, study: dict[str, Any]) -> None:
     page.click("[data-copy]")
     sync_api.expect(page.locator("[data-copy]")).to_have_text("Copied")
+    page.fill("#inspect-search", "")  # a browser may remember what an earlier page had there
     page.focus("#inspect-search")
     page.keyboard.press("Control+V")
     assert page.input_value("#inspect-search") == study["recommendation"]["command"]

@@ -47,8 +47,9 @@ def main() -> None:
         done = train(groups, output, recipe)
         print(f"{len(groups)} questions, {done.steps} steps")
         dev = read_dev(
-            options.data, first, Path(work), cutting, questions=500 if options.full else 20
-        )
+            options.data, first, Path(work), cutting, questions=500 if options.full else 20,
+            max_passages=None if options.full else 2000,
+        )  # fmt: skip
         _, (row,) = both_stages([dev], CrossEncoder.load(output))
     for name, value in row.values.items():
         print(f"MRR@10 {name:12} {value:.4f}")

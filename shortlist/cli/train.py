@@ -80,7 +80,10 @@ Patience = Annotated[
     int | None, typer.Option("--patience", help="Looks without a gain that end it; 0: none do.")
 ]
 MaxPassages = Annotated[
-    int | None, typer.Option("--max-passages", help="Of a collection, to mine negatives from.")
+    int | None,
+    typer.Option(
+        "--max-passages", help="Of a collection, to mine negatives from and to measure on."
+    ),
 ]
 Ranks = Annotated[str, typer.Option("--ranks", help="Of the candidates for negatives.")]
 RelativeMargin = Annotated[
@@ -184,7 +187,9 @@ def cross_encoder(
     if teacher:
         groups = taught(groups, [_scorer(name, work, device) for name in teacher])
     sets = [
-        read_dev(folder, first.encoder, work, first.cutting, questions=count)
+        read_dev(
+            folder, first.encoder, work, first.cutting, questions=count, max_passages=max_passages
+        )
         for folder, count in _counted(dev)
     ]
     rule = fusion_for(first.encoder.name, chosen.init)
@@ -286,7 +291,9 @@ def bi_encoder(
         chosen.negatives, max_passages, filter_by, seed,
     )  # fmt: skip
     sets = [
-        read_dev(folder, start.encoder, work, start.cutting, questions=count)
+        read_dev(
+            folder, start.encoder, work, start.cutting, questions=count, max_passages=max_passages
+        )
         for folder, count in _counted(dev)
     ]
     by = [dev.halves()[0] for dev in sets]  # on the other halves it is measured
@@ -297,7 +304,13 @@ def bi_encoder(
     trained = train(groups, output, chosen, dev_metric=metric, dev_key=key, device=started)
     # exported, and compared with torch
     model = BiEncoder.load(output, precision="auto", device=device)
-    rows = first_stage(_counted(dev), start.encoder, model, work, start.cutting) if sets else []
+    rows = (
+        first_stage(
+            _counted(dev), start.encoder, model, work, start.cutting, max_passages=max_passages
+        )
+        if sets
+        else []
+    )
     write_card(
         output, output.name,
         f"A bi-encoder trained by `shortlist train` from {Path(chosen.init).name}; embeddings of "

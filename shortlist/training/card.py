@@ -108,7 +108,8 @@ def _table(table: Sequence[Measured]) -> str:
     head = ["set", "questions", *columns, f"change against {against} (95 %)"]
     lines = [
         f"{measure}, on the half of a seeded sample of the questions that nothing was chosen by; "
-        "intervals are of a paired bootstrap.\n",
+        "intervals are of a paired bootstrap. Of large collections only some passages were "
+        "searched (`--max-passages`).\n",
         "| " + " | ".join(head) + " |",
         "|" + "---|" * len(head),
     ]

@@ -7,7 +7,7 @@ before it was trained: nDCG@10, higher than over the whole collection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -88,6 +88,7 @@ def read_dev(
     split: str = "dev",
     depth: int = DEPTH,
     hide_title: bool = False,
+    max_passages: int | None = None,
     seed: int = 0,
 ) -> DevSet:
     """Search the judged questions of a folder once and keep what was found.
@@ -101,10 +102,12 @@ def read_dev(
         split: which judgements.
         depth: candidates of each question.
         hide_title: the passages are searched without their titles: where those are the questions.
-        seed: of the sample.
+        max_passages: search only so many of the collection's, a seeded sample and what the
+            questions judge; figures are higher than over all of it.
+        seed: of the samples.
 
     Raises:
-        DataError: no judged question.
+        DataError: no judged question, or fewer than ten.
         UsageError: the folder has no such split.
     """
     asked, qrels = judgements_of(folder, split)
@@ -117,7 +120,9 @@ def read_dev(
             f"nothing; expected at least {LEAST_QUESTIONS} with a passage that answers them"
         )
     chosen = sampled(judged, questions, seed)
-    index = indexed(folder, encoder, work, cutting, hide_title=hide_title)
+    needed = {passage for query in chosen for passage in qrels[query]}
+    only = _sample(folder, cutting, needed, max_passages, seed) if max_passages else None
+    index = indexed(folder, encoder, work, cutting, hide_title=hide_title, only=only)
     search = ExactSearch(index.embeddings, zeros=True)
     scores, rows = search.search(
         encoder.encode_queries([asked[query] for query in chosen]), min(depth + 1, len(index))
@@ -140,17 +145,21 @@ def read_dev(
 
 
 def indexed(
-    folder: Path, encoder: Encoder, work: Path, cutting: Cutting, *, hide_title: bool = False
-) -> Index:
-    """The index over a collection, made where `work` has none."""
+    folder: Path, encoder: Encoder, work: Path, cutting: Cutting, *, hide_title: bool = False,
+    only: Set[str] | None = None,
+) -> Index:  # fmt: skip
+    """The index over a collection, or over some ids of it, made where `work` has none."""
     untitled = "-untitled" if hide_title else ""
     precision = getattr(encoder, "precision", "")
-    state = f"{state_of(folder)}{untitled}{encoder.fingerprint}{precision}"
+    some = "" if only is None else repr(sorted(only))
+    state = f"{state_of(folder)}{untitled}{encoder.fingerprint}{precision}{some}"
     path = work / f"{folder.name}-{blake2b(state.encode(), digest_size=8).hexdigest()}.idx"
     try:
         check_complete(Index(path))
     except IndexFolderError:  # there is none, or a part of one
         passages = load(folder, cutting).passages
+        if only is not None:
+            passages = (passage for passage in passages if passage.id in only)
         if hide_title:
             passages = (replace(passage, title="") for passage in passages)
         work.mkdir(parents=True, exist_ok=True)
@@ -158,6 +167,19 @@ def indexed(
             passages, path, bi_encoder=encoder, cross_encoder="none", overwrite=True
         )
     return Index(path)
+
+
+def _sample(
+    folder: Path, cutting: Cutting, needed: Set[str], max_passages: int, seed: int
+) -> Set[str] | None:
+    """Ids of so many passages, those that are needed among them; None where there are no more."""
+    ids = [passage.id for passage in load(folder, cutting).passages]
+    if len(ids) <= max_passages:
+        return None
+    rest = [passage for passage in ids if passage not in needed]
+    extra = max(0, max_passages - len(needed))
+    order = np.random.default_rng(seed).permutation(len(rest))[:extra]
+    return needed | {rest[i] for i in order}
 
 
 Score = Callable[[Sequence[tuple[str, str]]], FloatArray]

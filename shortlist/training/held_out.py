@@ -83,8 +83,9 @@ def first_stage(
     cutting: Cutting,
     *,
     split: str = "dev",
+    max_passages: int | None = None,
 ) -> list[Measured]:
-    """Retrieval alone over the whole collections, before and after training.
+    """Retrieval alone over the collections, before and after training.
 
     Measured on the half of the questions that `trainer.fit` did not choose the weights by.
 
@@ -95,12 +96,20 @@ def first_stage(
         work: where the indexes are made.
         cutting: how documents that are no records are cut.
         split: which judgements.
+        max_passages: see `read_dev`.
     """
     rows = []
     for folder, questions in folders:
         first, second = (
             read_dev(
-                folder, encoder, work, cutting, questions=questions, split=split, depth=10
+                folder,
+                encoder,
+                work,
+                cutting,
+                questions=questions,
+                split=split,
+                depth=10,
+                max_passages=max_passages,
             ).halves()[1]
             for encoder in (before, trained)
         )

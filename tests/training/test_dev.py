@@ -119,6 +119,18 @@ def test_collections_of_one_name_are_searched_each_on_its_own(bi_encoder, tmp_pa
     assert {p.text for p in second.questions["q0"].candidates} <= {f"Text {i}" for i in range(8)}
 
 
+def test_a_sample_of_the_passages_has_those_that_are_judged(bi_encoder, tmp_path):
+    folder = write_collection(tmp_path / "c", dev=[i for i in range(32) if i % 8 < 3])
+    dev = read_dev(folder, bi_encoder, tmp_path / "work", CUTTING, questions=None, max_passages=5)
+    for query, question in dev.questions.items():
+        ids = {p.id for p in question.candidates}
+        assert len(ids) == 5
+        assert ids >= {"p0", "p1", "p2"}
+        assert [p.id for p in question.relevant] == [answer_of(query)]
+    whole = read_dev(folder, bi_encoder, tmp_path / "work", CUTTING, questions=None, max_passages=8)
+    assert {len(question.candidates) for question in whole.questions.values()} == {8}
+
+
 def test_few_questions_decide_nothing(bi_encoder, tmp_path):
     folder = write_collection(tmp_path / "c", dev=range(16))
     with pytest.raises(DataError, match="9 judged questions decide nothing; expected at least 10"):

@@ -47,7 +47,7 @@ def main() -> None:
         done = train(groups, output, recipe)
         print(f"{len(groups)} questions, {done.steps} steps")
         dev = read_dev(
-            options.data, first, Path(work), cutting, questions=500 if options.full else 20,
+            options.data, first, Path(work), cutting, questions=500 if options.full else 60,
             max_passages=None if options.full else 2000,
         )  # fmt: skip
         _, (row,) = both_stages([dev], CrossEncoder.load(output))

@@ -45,9 +45,10 @@ def main() -> None:
         done = train(groups, output, recipe)
         print(f"{len(groups)} pairs, {done.steps} steps, loss {done.losses[0]:.3f} to "
               f"{done.losses[-1]:.3f}")  # fmt: skip
-        questions = None if options.full else 50
-        rows = first_stage([(options.data, questions)], start, BiEncoder.load(output), Path(work),
-                           cutting)  # fmt: skip
+        rows = first_stage(
+            [(options.data, None if options.full else 50)], start, BiEncoder.load(output),
+            Path(work), cutting, max_passages=None if options.full else 3000,
+        )  # fmt: skip
     for name, value in rows[0].values.items():
         print(f"nDCG@10 {name:6} {value:.4f}")
 

@@ -32,6 +32,7 @@ from shortlist.evaluation.compare import paired_bootstrap
 from shortlist.models.presets import BM25_FUSION, PRESETS, Fusion
 from shortlist.pipeline.systems import first_stages
 from shortlist.records import Passage
+from shortlist.training.fusing import FLOORS, WEIGHTS, surest
 
 DEPTH = 30
 DEV_SETS = {
@@ -45,9 +46,7 @@ DEV_SETS = {
 TITLE_IS_THE_QUESTION = {"publications"}  # the answer would leak
 RETRIEVAL = Fusion(logit=0.0, retrieval=1.0)
 LOGIT = Fusion()
-FLOORS = (None, -8.0, -6.0, -4.0, -2.0, 0.0)
-COSINE_WEIGHTS = (0.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0)
-WEIGHTS = {"bm25": (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)}  # its scores go to 30 and more
+OTHER_WEIGHTS = {"bm25": (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)}  # its scores go to 30 and more
 RULES = {"bm25": BM25_FUSION}
 
 
@@ -143,7 +142,7 @@ def fit(args: argparse.Namespace) -> None:
     On the kinds of text that the cross-encoder was trained on many rules are equally good; on
     foreign ground that bi-encoder is the surer one of the two. BM25 and the static one are not.
     """
-    records, weights = read(args.folder, args.system), WEIGHTS.get(args.system, COSINE_WEIGHTS)
+    records, weights = read(args.folder, args.system), OTHER_WEIGHTS.get(args.system, WEIGHTS)
     split = {name: halves(record["rows"]) for name, record in records.items()}
     rules = [
         Fusion(logit=1.0, retrieval=weight, floor=floor) for floor in FLOORS for weight in weights
@@ -159,8 +158,7 @@ def fit(args: argparse.Namespace) -> None:
         print(f"{floor!s:>8}" + "".join(f"{mean:8.4f}" for mean in row))
     chosen = rules[int(np.argmax(means))]
     if args.system == "minilm":
-        good = [r for r, mean in zip(rules, means, strict=True) if mean >= 0.995 * max(means)]
-        chosen = max(good, key=lambda r: (r.retrieval, -np.inf if r.floor is None else r.floor))
+        chosen = surest(dict(zip(rules, means, strict=True)))
     print(f"\nchosen: {chosen}\n\nMRR@10 on the other half")
     print(f"{'set':30}{'retrieval':>12}{'logit':>12}{'chosen':>12}")
     for name, (_, second) in split.items():

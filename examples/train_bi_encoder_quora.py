@@ -37,7 +37,7 @@ def main() -> None:
     with TemporaryDirectory() as work:
         source = Source.parse(str(options.data) if options.full else f"{options.data}:500")
         groups, _ = gather(
-            [source], Path(work), encoder=lambda: start, cutting=cutting, mining=Mining(),
+            [source], Path(work), encoder=start, cutting=cutting, mining=Mining(),
             held_out=read_held_out([options.data], cutting), negatives=recipe.negatives,
             max_passages=None,
         )  # fmt: skip

@@ -39,7 +39,7 @@ def main() -> None:
     with TemporaryDirectory() as work:
         source = Source.parse(str(options.data) if options.full else f"{options.data}:40")
         groups, _ = gather(
-            [source], Path(work), encoder=lambda: first, cutting=cutting, mining=Mining(),
+            [source], Path(work), encoder=first, cutting=cutting, mining=Mining(),
             held_out=read_held_out([options.data], cutting), negatives=recipe.negatives,
             max_passages=None if options.full else 300,
         )  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # imported where training begins
     from shortlist.models.bi_encoder import BiEncoder
     from shortlist.models.cross_encoder import Scorer
     from shortlist.training.card import Measured
+    from shortlist.training.dev import DevSet
     from shortlist.training.groups import Group
     from shortlist.training.mining import Mining
     from shortlist.training.sources import Used
@@ -164,7 +166,7 @@ def cross_encoder(
     from shortlist.models.registered import fusion_for, write_fusion
     from shortlist.training.card import write_card
     from shortlist.training.cross_encoder import RECIPES, CrossEncoderRecipe, train
-    from shortlist.training.dev import cross_encoder_metric, read_dev
+    from shortlist.training.dev import cross_encoder_metric
     from shortlist.training.held_out import both_stages
     from shortlist.training.output import partial_of
     from shortlist.training.teacher import taught
@@ -181,17 +183,12 @@ def cross_encoder(
     work = partial_of(output) / "work"
     mining = _mining(ranks, relative_margin, absolute_margin, max(6, chosen.negatives))
     groups, used = _gathered(
-        data, unlabelled, [*(held_out or []), *_folders(dev)], first, work, mining,
+        data, unlabelled, dev, held_out, first, work, mining,
         chosen.negatives, max_passages, filter_by, seed,
     )  # fmt: skip
     if teacher:
         groups = taught(groups, [_scorer(name, work, device) for name in teacher])
-    sets = [
-        read_dev(
-            folder, first.encoder, work, first.cutting, questions=count, max_passages=max_passages
-        )
-        for folder, count in _counted(dev)
-    ]
+    sets = _dev_sets(dev, first, work, max_passages)
     rule = fusion_for(first.encoder.name, chosen.init)
     by = [dev.halves()[0] for dev in sets]  # on the other halves it is measured
     metric = cross_encoder_metric(by, rule, read_tokens=chosen.read_tokens) if sets else None
@@ -269,7 +266,7 @@ def bi_encoder(
     from shortlist.models.bi_encoder import BiEncoder
     from shortlist.training.bi_encoder import RECIPES, BiEncoderRecipe, train, with_prompts
     from shortlist.training.card import write_card
-    from shortlist.training.dev import bi_encoder_metric, read_dev
+    from shortlist.training.dev import bi_encoder_metric
     from shortlist.training.held_out import first_stage
     from shortlist.training.output import partial_of
 
@@ -287,15 +284,10 @@ def bi_encoder(
     work = partial_of(output) / "work"
     mining = _mining(ranks, relative_margin, absolute_margin, max(1, chosen.negatives))
     groups, used = _gathered(
-        data, unlabelled, [*(held_out or []), *_folders(dev)], first, work, mining,
+        data, unlabelled, dev, held_out, first, work, mining,
         chosen.negatives, max_passages, filter_by, seed,
     )  # fmt: skip
-    sets = [
-        read_dev(
-            folder, start.encoder, work, start.cutting, questions=count, max_passages=max_passages
-        )
-        for folder, count in _counted(dev)
-    ]
+    sets = _dev_sets(dev, start, work, max_passages)
     by = [dev.halves()[0] for dev in sets]  # on the other halves it is measured
     prompts = (chosen.query_prompt or "", chosen.passage_prompt or "")
     metric = bi_encoder_metric(by, *prompts) if sets else None
@@ -373,7 +365,8 @@ def _mining(
 
 
 def _gathered(
-    data: list[str] | None, unlabelled: list[str] | None, avoided: Sequence[Path], first: _First,
+    data: list[str] | None, unlabelled: list[str] | None, dev: list[str] | None,
+    held_out: list[Path] | None, first: _First,
     work: Path, mining: Mining, negatives: int, max_passages: int | None, filter_by: str | None,
     seed: int,
 ) -> tuple[list[Group], list[Used]]:  # fmt: skip
@@ -389,9 +382,10 @@ def _gathered(
     if not sources:
         raise UsageError("nothing to train on: name a folder, a table of pairs, or --unlabelled")
     folders = {s.path for s in sources if s.path.is_dir()}
-    held_out = read_held_out(sorted({*folders, *avoided}), first.cutting)
+    folders |= {*(held_out or []), *(folder for folder, _ in _counted(dev))}
+    avoided = read_held_out(sorted(folders), first.cutting)
     return gather(
-        sources, work, encoder=lambda: first.encoder, held_out=held_out, cutting=first.cutting,
+        sources, work, encoder=first.encoder, held_out=avoided, cutting=first.cutting,
         mining=mining, negatives=negatives, max_passages=max_passages,
         scorer=_scorer(filter_by, work, first.device) if filter_by else None, seed=seed,
     )  # fmt: skip
@@ -401,11 +395,20 @@ def _counted(dev: list[str] | None) -> list[tuple[Path, int | None]]:
     from shortlist.training.sources import Source
 
     sources = [Source.parse(text) for text in dev or []]
-    return [(s.path, None if s.queries > 1 << 40 else s.queries) for s in sources]
+    return [(s.path, None if s.queries == sys.maxsize else s.queries) for s in sources]
 
 
-def _folders(dev: list[str] | None) -> list[Path]:
-    return [folder for folder, _ in _counted(dev)]
+def _dev_sets(
+    dev: list[str] | None, first: _First, work: Path, max_passages: int | None
+) -> list[DevSet]:
+    from shortlist.training.dev import read_dev
+
+    return [
+        read_dev(
+            folder, first.encoder, work, first.cutting, questions=count, max_passages=max_passages
+        )
+        for folder, count in _counted(dev)
+    ]
 
 
 def _dimensions(text: str) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ A *preset* names a bi-encoder and a cross-encoder that fit a kind of task:
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -56,6 +57,16 @@ class Fusion:
             + self.retrieval * retrieval_score
             + self.log_rank * math.log(retrieval_rank)
         )
+
+    def scores(
+        self, logits: Iterable[float], retrieval_scores: Iterable[float], first_rank: int = 1
+    ) -> list[float]:
+        """The scores of candidates in the order of retrieval; of as many as have a logit."""
+        pairs = zip(logits, retrieval_scores, strict=False)
+        return [
+            self.score(float(logit), float(retrieval), rank)
+            for rank, (logit, retrieval) in enumerate(pairs, start=first_rank)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

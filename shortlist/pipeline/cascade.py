@@ -51,12 +51,7 @@ class Cascade:
         ]
 
     def _best(self, found: Candidates, logits: Sequence[float]) -> Int64Array:
-        scores = [
-            self.fusion.score(logit, float(similarity), rank)
-            for rank, (logit, similarity) in enumerate(
-                zip(logits, found.first_stage, strict=False), start=found.skipped + 1
-            )
-        ]
+        scores = self.fusion.scores(logits, found.first_stage, found.skipped + 1)
         return np.sort(np.argsort(-np.array(scores), kind="stable")[: self.keep])
 
 

@@ -165,6 +165,15 @@ def check_complete(index: Index) -> None:
         )
 
 
+def is_complete(path: Path) -> bool:
+    """Whether there is an index whose build has come to its end."""
+    try:
+        check_complete(Index(path))
+    except IndexFolderError:
+        return False
+    return True
+
+
 def _there(index: Index, places: Mapping[str, int]) -> tuple[dict[str, Passage], KnownTexts]:
     """What an index has under some ids, at these rows, and the embeddings of that."""
     rows = np.array(list(places.values()), dtype=np.int64)

@@ -228,10 +228,7 @@ class AdaptiveDepth:
         return min(ADAPTIVE_BLOCK if done else ADAPTIVE_FIRST, left)
 
     def _may_be_beaten(self, found: Candidates, logits: FloatArray) -> bool:
-        scores = [
-            self.fusion.score(float(logit), float(score), rank)
-            for rank, (logit, score) in enumerate(zip(logits, found.scores, strict=False), start=1)
-        ]
+        scores = self.fusion.scores(logits, found.scores)
         following = len(logits)
         highest = self.fusion.score(self.plausible, float(found.scores[following]), following + 1)
         return highest > max(scores)

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from shortlist.errors import IndexFolderError, ModelError, UsageError
+from shortlist.errors import ModelError, UsageError
 from shortlist.evaluation.choose import LEXICAL, FirstStage
 from shortlist.models.bi_encoder import BiEncoder
 from shortlist.models.cross_encoder import CrossEncoder
@@ -26,8 +26,7 @@ from shortlist.models.presets import OUR_CROSS_ENCODER, Preset
 from shortlist.models.registered import known_presets
 from shortlist.models.remembered import RememberedScores
 from shortlist.pipeline.bm25 import BM25Pipeline, is_installed
-from shortlist.pipeline.changes import check_complete
-from shortlist.pipeline.index import Index
+from shortlist.pipeline.changes import is_complete
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
 from shortlist.pipeline.stages import load_bi_encoder, second_stage
 from shortlist.records import Passage
@@ -83,10 +82,11 @@ def first_stages(
         on_step("keyword search is left out: it needs pip install 'shortlist[bm25]'")
     corpus = _fingerprint(passages)
     scorers: dict[str, CrossEncoder] = {}
+    presets = known_presets()
     for name in wanted:
         if on_step:
             on_step(f"{name}: preparing {len(passages):,} passages")
-        row = known_presets().get(name)
+        row = presets.get(name)
         second = second_stage(cross_encoder, _second_of(row))
         if second is not None and second not in scorers:
             scorers[second] = CrossEncoder.load(second, device=device, precision=precision)
@@ -113,9 +113,9 @@ def fingerprints(names: Iterable[str], cross_encoder: str | None = None) -> list
     Raises:
         ModelError: a model is missing or damaged.
     """
-    found = []
+    found, presets = [], known_presets()
     for name in names:
-        row = known_presets().get(name)
+        row = presets.get(name)
         first = [] if name == LEXICAL else [row.bi_encoder if row else name]
         second = second_stage(cross_encoder, _second_of(row))
         models = [*first, *([second] if second else [])]
@@ -165,9 +165,7 @@ def _indexed(
         parts.append(encoder.precision)
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     place = folder / f"{key}.idx"
-    try:
-        check_complete(Index(place))
-    except IndexFolderError:  # there is none, or the rest of one is to be made
+    if not is_complete(place):
         folder.mkdir(parents=True, exist_ok=True)
         RetrieveRerankPipeline.build(
             passages,

@@ -8,9 +8,7 @@ memory; Matryoshka (Kusupati et al. 2022, arXiv 2205.13147) makes the first dime
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,11 +21,8 @@ from shortlist.errors import DataError, UsageError
 from shortlist.models.loading import resolve
 from shortlist.models.presets import MINILM
 from shortlist.training.groups import Group, drawn, usable
-from shortlist.training.output import Output, forget, write_json
-from shortlist.training.trainer import DevMetric, Schedule, Trained, fit
-
-log = logging.getLogger(__name__)
-
+from shortlist.training.output import Output, forget, run_digest, write_json
+from shortlist.training.trainer import DevMetric, Schedule, Trained, fit, start
 
 PASSAGE_PROMPTS = ("document", "passage", "corpus")  # as models call them
 
@@ -121,10 +116,10 @@ def train(
         raise DataError("one pair is no training data: its negatives are those of other pairs")
     if resolve(recipe.init).is_static:
         raise UsageError(f"{recipe.init} is a table of token vectors; only networks are trained")
-    place = Output(output, _run_digest(groups, recipe, dev_key))
-    if place.done:
+    place = Output(output, run_digest(recipe, recipe.init, groups, dev_key))
+    if done := place.done:
         forget(place.partial)
-        return place.done
+        return done
     recipe = with_prompts(recipe)
     model = _start(recipe, device)
     dim = model.get_embedding_dimension()
@@ -159,29 +154,10 @@ def with_prompts(recipe: BiEncoderRecipe) -> BiEncoderRecipe:
     return replace(recipe, query_prompt=query, passage_prompt=passage)
 
 
-def _run_digest(groups: Sequence[Group], recipe: BiEncoderRecipe, dev_key: str) -> str:
-    digest = hashlib.sha256(json.dumps(asdict(recipe)).encode())
-    digest.update(f"{resolve(recipe.init).fingerprint} {dev_key}".encode())
-    for group in groups:
-        digest.update(json.dumps([group.query, group.passages]).encode())
-    return digest.hexdigest()
-
-
 def _start(recipe: BiEncoderRecipe, device: str) -> Any:
-    import torch
     from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    torch.manual_seed(recipe.seed)
-    model = SentenceTransformer(
-        str(resolve(recipe.init).path),
-        device=device,
-        local_files_only=True,
-        trust_remote_code=False,
-        model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-        config_kwargs={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
-    )
+    model = start(SentenceTransformer, recipe.init, recipe.seed, device)
     if recipe.max_tokens is not None:
         model.max_seq_length = min(recipe.max_tokens, model.max_seq_length or recipe.max_tokens)
     return model
@@ -228,7 +204,7 @@ def _loss(model: Any, recipe: BiEncoderRecipe, dim: int) -> Any:
 
 def _write(model: Any, place: Output, recipe: BiEncoderRecipe) -> None:
     draft = place.draft()
-    start = resolve(recipe.init)
+    before = resolve(recipe.init)
     model.default_prompt_name = None
     model.prompts = {
         name: prompt
@@ -238,10 +214,10 @@ def _write(model: Any, place: Output, recipe: BiEncoderRecipe) -> None:
     model.save_pretrained(str(draft), create_model_card=False)
     # what is read stays what it was: training may have read less of each text
     for name in ("tokenizer.json", "tokenizer_config.json", "sentence_bert_config.json"):
-        if (start.path / name).exists():
-            shutil.copyfile(start.path / name, draft / name)
+        if (before.path / name).exists():
+            shutil.copyfile(before.path / name, draft / name)
     config = json.loads((draft / "config.json").read_text(encoding="utf-8"))
-    before = start.read_json("config.json")
+    own = before.read_json("config.json")
     dropout = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-    config |= {name: before[name] for name in dropout if name in before}
+    config |= {name: own[name] for name in dropout if name in own}
     write_json(draft / "config.json", config)

@@ -16,9 +16,6 @@ model it starts from.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -31,10 +28,8 @@ from shortlist.errors import ModelError, UsageError
 from shortlist.models.loading import resolve
 from shortlist.models.presets import MINILM
 from shortlist.training.groups import Group, drawn, usable
-from shortlist.training.output import Output, forget, write_json
-from shortlist.training.trainer import DevMetric, Schedule, Trained, fit, similar_lengths
-
-log = logging.getLogger(__name__)
+from shortlist.training.output import Output, forget, run_digest, write_json
+from shortlist.training.trainer import DevMetric, Schedule, Trained, fit, similar_lengths, start
 
 Loss = Literal["listwise", "pairwise", "lambda", "margin-mse"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)
@@ -114,10 +109,10 @@ def train(
         raise UsageError("lambda learns no teacher's scores; use listwise, pairwise or margin-mse")
     if recipe.loss == "margin-mse" and any(group.scores is None for group in groups):
         raise UsageError("margin-mse learns a teacher's margins; name one (--teacher)")
-    place = Output(output, _run_digest(groups, recipe, dev_key))
-    if place.done:
+    place = Output(output, run_digest(recipe, recipe.init, groups, dev_key))
+    if done := place.done:
         forget(place.partial)
-        return place.done
+        return done
     model = _start(recipe, device)
     dataset, lengths = _rows(groups, recipe)
     trained = fit(
@@ -137,15 +132,6 @@ def train(
     return trained
 
 
-def _run_digest(groups: Sequence[Group], recipe: CrossEncoderRecipe, dev_key: str) -> str:
-    """What tells one run from another: everything that decides the weights."""
-    digest = hashlib.sha256(json.dumps(asdict(recipe)).encode())
-    digest.update(f"{resolve(recipe.init).fingerprint} {dev_key}".encode())
-    for group in groups:
-        digest.update(json.dumps([group.query, group.passages, group.scores]).encode())
-    return digest.hexdigest()
-
-
 def _check_lengths(recipe: CrossEncoderRecipe) -> None:
     most = resolve(recipe.init).read_json("config.json").get("max_position_embeddings")
     for name in ("max_tokens", "read_tokens"):
@@ -155,28 +141,12 @@ def _check_lengths(recipe: CrossEncoderRecipe) -> None:
 
 def _start(recipe: CrossEncoderRecipe, device: str) -> Any:
     """The model that is trained: its head is new where the start has none of one logit."""
-    import torch
     from sentence_transformers import CrossEncoder
-    from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call] # it announces that the head is new: it must be
-    torch.manual_seed(recipe.seed)
-    model = CrossEncoder(
-        str(resolve(recipe.init).path),
-        num_labels=1,
-        max_length=recipe.max_tokens,
-        device=device,
-        local_files_only=True,
-        trust_remote_code=False,
-        model_kwargs={
-            "use_safetensors": True,
-            "dtype": torch.float32,
-            "ignore_mismatched_sizes": True,  # a head of several labels gives way to a new one
-        },
-        # Few epochs over many pairs do not overfit, and drawing dropout masks is slow on a CPU.
-        config_kwargs={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
-    )
+    model = start(
+        CrossEncoder, recipe.init, recipe.seed, device,
+        new_head=True, num_labels=1, max_length=recipe.max_tokens,
+    )  # fmt: skip
     if recipe.layers is not None:
         keep_layers(model.model, recipe.layers)
     return model
@@ -228,7 +198,7 @@ def _rows(groups: Sequence[Group], recipe: CrossEncoderRecipe) -> tuple[Any, lis
 
 
 def _labels(row: Group, loss: Loss) -> list[float]:
-    if row.scores is not None and loss != "lambda":
+    if row.scores is not None:
         return list(row.scores)
     relevant = ONE_HOT if loss == "listwise" else 1.0
     return [relevant, *([0.0] * len(row.negatives))]
@@ -251,7 +221,7 @@ def _write(model: Any, place: Output, recipe: CrossEncoderRecipe) -> None:
     draft = place.draft()
     model.model.to(torch.float16).save_pretrained(draft)
     # The tokenizer as it was: a saved one would carry the last batch's padding and truncation.
-    start = resolve(recipe.init)
-    shutil.copyfile(start.path / "tokenizer.json", draft / "tokenizer.json")
-    settings = start.read_json("tokenizer_config.json")
+    before = resolve(recipe.init)
+    shutil.copyfile(before.path / "tokenizer.json", draft / "tokenizer.json")
+    settings = before.read_json("tokenizer_config.json")
     write_json(draft / "tokenizer_config.json", settings | {"model_max_length": recipe.read_tokens})

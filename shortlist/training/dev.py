@@ -16,19 +16,19 @@ from typing import Any
 import numpy as np
 
 from shortlist.data.collections import Cutting, load
-from shortlist.errors import DataError, IndexFolderError
+from shortlist.errors import DataError
 from shortlist.evaluation.answers import judged_queries, sampled
 from shortlist.evaluation.metrics import score
 from shortlist.models.encoders import Encoder
 from shortlist.models.presets import Fusion
 from shortlist.pipeline.arrays import FloatArray
-from shortlist.pipeline.changes import check_complete
+from shortlist.pipeline.changes import is_complete
 from shortlist.pipeline.exact.search import ExactSearch
 from shortlist.pipeline.index import Index
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
 from shortlist.pipeline.topk import exact_top_k
 from shortlist.records import Passage
-from shortlist.training.judged import judgements_of, state_of
+from shortlist.training.judged import judgements_of, sampled_ids, state_of
 
 DEPTH = 30  # candidates of a question
 LEAST_QUESTIONS = 10  # half of them to choose by, half to measure on
@@ -154,9 +154,7 @@ def indexed(
     some = "" if only is None else repr(sorted(only))
     state = f"{state_of(folder)}{untitled}{encoder.fingerprint}{precision}{some}"
     path = work / f"{folder.name}-{blake2b(state.encode(), digest_size=8).hexdigest()}.idx"
-    try:
-        check_complete(Index(path))
-    except IndexFolderError:  # there is none, or a part of one
+    if not is_complete(path):
         passages = load(folder, cutting).passages
         if only is not None:
             passages = (passage for passage in passages if passage.id in only)
@@ -176,10 +174,7 @@ def _sample(
     ids = [passage.id for passage in load(folder, cutting).passages]
     if len(ids) <= max_passages:
         return None
-    rest = [passage for passage in ids if passage not in needed]
-    extra = max(0, max_passages - len(needed))
-    order = np.random.default_rng(seed).permutation(len(rest))[:extra]
-    return needed | {rest[i] for i in order}
+    return sampled_ids(ids, needed, max_passages, np.random.default_rng(seed))
 
 
 Score = Callable[[Sequence[tuple[str, str]]], FloatArray]
@@ -201,12 +196,7 @@ def fused(dev: DevSet, logits: Logits, fusion: Fusion) -> dict[str, list[str]]:
     """The order that a search would show: by the fused score, ties by retrieval rank."""
     rankings = {}
     for query, question in dev.questions.items():
-        scores = [
-            fusion.score(float(logit), float(similarity), rank)
-            for rank, (logit, similarity) in enumerate(
-                zip(logits[query], question.similarities, strict=True), start=1
-            )
-        ]
+        scores = fusion.scores(logits[query], question.similarities)
         order = np.argsort(-np.array(scores), kind="stable")
         rankings[query] = [question.candidates[i].id for i in order]
     return rankings

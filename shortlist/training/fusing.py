@@ -8,7 +8,7 @@ good; on foreign ground the bi-encoder is the surer one of the two.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -47,6 +47,11 @@ def fit_fusion(
                     ]
                 )
             )
+    return surest(means), means
+
+
+def surest(means: Mapping[Fusion, float]) -> Fusion:
+    """Of the rules nearly as good as the best, the one that trusts retrieval most."""
     best = max(means.values())
     good = [rule for rule, mean in means.items() if mean >= NEARLY_BEST * best]
-    return max(good, key=lambda r: (r.retrieval, -np.inf if r.floor is None else r.floor)), means
+    return max(good, key=lambda r: (r.retrieval, -np.inf if r.floor is None else r.floor))

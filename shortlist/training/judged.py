@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+
+import numpy as np
 
 from shortlist.data.collections import Cutting, load
 from shortlist.data.ids import fingerprint
@@ -172,9 +174,17 @@ def without_labels(
     return Judged(source.name, with_gaps, pairs)
 
 
-def only(judged: Judged, needed: set[str], others: Sequence[str]) -> Judged:
+def sampled_ids(
+    ids: Iterable[str], needed: Set[str], most: int, rng: np.random.Generator
+) -> Set[str]:
+    """So many of the ids, drawn; those that are needed always."""
+    rest = [identifier for identifier in ids if identifier not in needed]
+    extra = max(0, most - len(needed))
+    return needed | {rest[i] for i in rng.permutation(len(rest))[:extra]}
+
+
+def only(judged: Judged, kept: Set[str]) -> Judged:
     """The same collection with no other passages than those."""
-    kept = needed.union(others)
     corpus = judged.corpus
 
     def some() -> Iterator[Passage]:

@@ -17,16 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from shortlist.errors import IndexFolderError, UsageError
+from shortlist.errors import UsageError
 from shortlist.models.cross_encoder import Scorer
 from shortlist.models.encoders import Encoder
 from shortlist.pipeline.arrays import FloatArray, Int64Array
-from shortlist.pipeline.changes import check_complete
+from shortlist.pipeline.changes import is_complete
 from shortlist.pipeline.exact.search import ExactSearch
 from shortlist.pipeline.index import Index
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
 from shortlist.training.groups import Group
-from shortlist.training.judged import Judged, answers_of, only
+from shortlist.training.judged import Judged, answers_of, only, sampled_ids
 
 log = logging.getLogger(__name__)
 
@@ -153,25 +153,16 @@ def _indexed(
 ) -> Index:
     if max_passages is not None:
         needed = {passage for _, passage in chosen}
-        rest = [passage.id for passage in judged.corpus() if passage.id not in needed]
-        extra = max(0, max_passages - len(needed))
-        judged = only(judged, needed, [rest[i] for i in rng.permutation(len(rest))[:extra]])
+        ids = (passage.id for passage in judged.corpus())
+        judged = only(judged, sampled_ids(ids, needed, max_passages, rng))
     path = folder / f"{judged.name}-{key}.idx"
-    if not (key and _is_complete(path)):
+    if not (key and is_complete(path)):
         RetrieveRerankPipeline.build(
             judged.corpus(), path, bi_encoder=encoder, cross_encoder="none", overwrite=True
         )
     index = Index(path)
     log.info("%s: %d passages to mine from", judged.name, len(index))
     return index
-
-
-def _is_complete(path: Path) -> bool:
-    try:
-        check_complete(Index(path))
-    except IndexFolderError:
-        return False
-    return True
 
 
 def _ranked(

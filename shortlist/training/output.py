@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from shortlist.errors import UsageError
-from shortlist.training.trainer import BEFORE, CHECKPOINTS, Trained
+from shortlist.models.loading import resolve
+from shortlist.training.groups import Group
+from shortlist.training.trainer import BEFORE, CHECKPOINTS, Schedule, Trained
 
 RUN = "run.json"
 TRAINING = "training.json"
@@ -70,6 +74,15 @@ class Output:
             shutil.rmtree(self.path)
         draft.rename(self.path)
         forget(self.partial)
+
+
+def run_digest(recipe: Schedule, init: str, groups: Sequence[Group], dev_key: str) -> str:
+    """What tells one run from another: everything that decides the weights."""
+    digest = hashlib.sha256(json.dumps(asdict(recipe)).encode())
+    digest.update(f"{resolve(init).fingerprint} {dev_key}".encode())
+    for group in groups:
+        digest.update(json.dumps([group.query, group.passages, group.scores]).encode())
+    return digest.hexdigest()
 
 
 def forget(partial: Path) -> None:

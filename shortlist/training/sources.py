@@ -9,8 +9,9 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +36,9 @@ from shortlist.training.mining import Mining, mine
 log = logging.getLogger(__name__)
 
 Kind = Literal["judged", "pairs", "unlabelled"]
+Miner = Callable[..., Iterator[Group]]
+"""`mine`, with everything given but the collection and `groups`."""
+
 UNLABELLED_QUERIES = 2000  # where no number is named
 _LICENCE = ("licence:", "license:")
 
@@ -97,7 +101,7 @@ def gather(
     sources: Sequence[Source],
     work: Path,
     *,
-    encoder: Callable[[], Encoder],
+    encoder: Encoder,
     held_out: HeldOut,
     cutting: Cutting,
     mining: Mining,
@@ -111,7 +115,7 @@ def gather(
     Args:
         sources: what to train on.
         work: a folder for indexes and for the groups that were found.
-        encoder: loads the model that negatives are mined with.
+        encoder: the model that negatives are mined with.
         held_out: what must not be learnt.
         cutting: how documents that are no records are cut.
         mining: which passages become negatives.
@@ -130,16 +134,17 @@ def gather(
         options = [
             str(source.path.resolve()), state_of(source.path), source.kind, source.queries,
             asdict(mining), max_passages, held_out.digest, cutting.max_tokens,
-            encoder().fingerprint, scorer and scorer.fingerprint, negatives, seed,
+            encoder.fingerprint, scorer and scorer.fingerprint, negatives, seed,
         ]  # fmt: skip
         made_from = hashlib.sha256(json.dumps(options).encode()).hexdigest()
         file = work / f"{source.path.stem}-{made_from[:8]}.groups.jsonl"
         found = kept_groups(file, made_from)
         if found is None:
-            found = _groups(
-                source, work, encoder, held_out, cutting, mining, negatives, max_passages, scorer,
-                seed, made_from[:8],
+            miner = partial(
+                mine, encoder=encoder, folder=work, mining=mining, max_passages=max_passages,
+                scorer=scorer, seed=seed, key=made_from[:8],
             )  # fmt: skip
+            found = _groups(source, held_out, cutting, negatives, seed, miner)
             write_groups(file, found, made_from)
         log.info("%s: %d groups", source.path.name, len(found))
         groups += found
@@ -148,42 +153,39 @@ def gather(
 
 
 def _groups(
-    source: Source, work: Path, encoder: Callable[[], Encoder], held_out: HeldOut,
-    cutting: Cutting, mining: Mining, negatives: int, max_passages: int | None,
-    scorer: Scorer | None, seed: int, key: str,
-) -> list[Group]:  # fmt: skip
+    source: Source, held_out: HeldOut, cutting: Cutting, negatives: int, seed: int, miner: Miner
+) -> list[Group]:
     if source.kind == "pairs":
-        found = _without_leaks(read_groups(source.path), held_out)
-        if source.queries < len(found):
-            order = np.random.default_rng(seed).permutation(len(found))[: source.queries]
-            found = [found[i] for i in order]
-        given = [group for group in found if len(group.negatives) >= negatives]
-        found = [group for group in found if len(group.negatives) < negatives]
-        if not found:
-            return usable(given, negatives)
-        log.info("%s: negatives are mined for %d rows", source.path.name, len(found))
-        judged = _as_judged(source.path, found, given)
-        mined = mine(
-            judged, encoder(), work, mining, groups=sys.maxsize, max_passages=max_passages,
-            scorer=scorer, seed=seed, key=key,
-        )  # fmt: skip
-        own = {(group.query, group.positive): group.negatives for group in found}
-        joined = [
-            replace(group, negatives=(*own[group.query, group.positive], *group.negatives))
-            for group in mined
-        ]
-        return usable([*given, *joined], negatives)
+        return _of_a_table(source, held_out, negatives, seed, miner)
     if source.kind == "unlabelled":
         judged = without_labels(source.path, held_out, cutting, queries=source.queries, seed=seed)
     else:
         judged = read_training_split(source.path, held_out, cutting)
     if not negatives:
         return _pairs_alone(judged, source.queries, seed)
-    mined = mine(
-        judged, encoder(), work, mining, groups=source.queries, max_passages=max_passages,
-        scorer=scorer, seed=seed, key=key,
-    )  # fmt: skip
-    return usable(list(mined), negatives)
+    return usable(list(miner(judged, groups=source.queries)), negatives)
+
+
+def _of_a_table(
+    source: Source, held_out: HeldOut, negatives: int, seed: int, miner: Miner
+) -> list[Group]:
+    """The rows, with mined negatives behind their own where those are too few."""
+    rows = _without_leaks(read_groups(source.path), held_out)
+    if source.queries < len(rows):
+        order = np.random.default_rng(seed).permutation(len(rows))[: source.queries]
+        rows = [rows[i] for i in order]
+    given = [group for group in rows if len(group.negatives) >= negatives]
+    lacking = [group for group in rows if len(group.negatives) < negatives]
+    if not lacking:
+        return usable(given, negatives)
+    log.info("%s: negatives are mined for %d rows", source.path.name, len(lacking))
+    own = {(group.query, group.positive): group.negatives for group in lacking}
+    mined = miner(_as_judged(source.path, lacking, given), groups=len(lacking))
+    joined = [
+        replace(group, negatives=(*own[group.query, group.positive], *group.negatives))
+        for group in mined
+    ]
+    return usable([*given, *joined], negatives)
 
 
 def _without_leaks(groups: Iterable[Group], held_out: HeldOut) -> list[Group]:

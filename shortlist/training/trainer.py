@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from shortlist.errors import MissingExtraError, ShortlistError, UsageError
+from shortlist.models.loading import resolve
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,35 @@ class Trained:
     dev: Sequence[tuple[int, float]]  # step, dev metric; step 0 is the model before
     best_step: int | None  # whose weights the model has; None where there was no dev metric
     seconds: float  # of this process: less than the whole where a run went on
+
+
+def start(
+    kind: Any, init: str, seed: int, device: str, *, new_head: bool = False, **options: Any
+) -> Any:
+    """Load what training begins with, in float32, as that class of sentence-transformers.
+
+    With `new_head`, a head of another size gives way to a new one.
+    """
+    import torch
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call] # it announces that a head is new: it must be
+    torch.manual_seed(seed)
+    return kind(
+        str(resolve(init).path),
+        device=device,
+        local_files_only=True,
+        trust_remote_code=False,
+        model_kwargs={
+            "use_safetensors": True,
+            "dtype": torch.float32,
+            "ignore_mismatched_sizes": new_head,
+        },
+        # Few epochs over many pairs do not overfit, and drawing dropout masks is slow on a CPU.
+        config_kwargs={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+        **options,
+    )
 
 
 def fit(
@@ -168,7 +198,7 @@ def _trainer(
     from sentence_transformers.sentence_transformer.training_args import (
         SentenceTransformerTrainingArguments,
     )
-    from transformers import EarlyStoppingCallback, TrainerCallback
+    from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
     is_cross = isinstance(model, CrossEncoder)
     kind: Any = CrossEncoderTrainer if is_cross else SentenceTransformerTrainer
@@ -252,8 +282,6 @@ def _trainer(
         evaluator=evaluator if dev_metric else None,
         callbacks=callbacks,
     )
-    from transformers import PrinterCallback
-
     trainer.remove_callback(PrinterCallback)  # it prints to stdout
     return trainer
 

@@ -184,7 +184,7 @@ def test_pairs_without_negatives_get_them_from_one_another(tmp_path, bi_encoder)
     rows = [{"query": q, "positive": f"something about {q}"} for q in QUESTIONS]
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
     mining = Mining(negatives=3, relative_margin=None)
-    common = {"encoder": lambda: bi_encoder, "held_out": HeldOut([QUESTIONS[0]]),
+    common = {"encoder": bi_encoder, "held_out": HeldOut([QUESTIONS[0]]),
               "cutting": CUTTING, "mining": mining, "max_passages": None}  # fmt: skip
     sources = [Source.parse(f"{tmp_path}/pairs.jsonl")]
     groups, used = gather(sources, tmp_path / "work", negatives=2, **common)
@@ -205,7 +205,7 @@ def test_what_was_kept_is_not_used_where_more_is_held_out_or_the_data_changed(tm
 
     def gathered(held_out=None):
         groups, _ = gather(
-            [Source.parse(str(pairs))], tmp_path / "work", encoder=lambda: bi_encoder,
+            [Source.parse(str(pairs))], tmp_path / "work", encoder=bi_encoder,
             held_out=held_out or HeldOut(), cutting=CUTTING, mining=Mining(), negatives=1,
             max_passages=None,
         )  # fmt: skip
@@ -224,7 +224,7 @@ def test_negatives_that_are_held_out_are_left_out_and_those_given_are_kept(tmp_p
     rows[2]["negative"] = "another one"
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
     groups, _ = gather(
-        [Source.parse(f"{tmp_path}/pairs.jsonl")], tmp_path / "work", encoder=lambda: bi_encoder,
+        [Source.parse(f"{tmp_path}/pairs.jsonl")], tmp_path / "work", encoder=bi_encoder,
         held_out=HeldOut(passages=[LONG]), cutting=CUTTING, negatives=1, max_passages=None,
         mining=Mining(negatives=2, relative_margin=None),
     )  # fmt: skip
@@ -246,7 +246,7 @@ def test_a_question_is_no_negative_of_itself(tmp_path, bi_encoder):
     (folder / "queries.jsonl").write_text("\n".join(lines))
     (folder / "qrels/train.tsv").write_text("query-id\tcorpus-id\tscore\np0\tp1\t1\np2\tp3\t1\n")
     groups, _ = gather(
-        [Source.parse(str(folder))], tmp_path / "work", encoder=lambda: bi_encoder,
+        [Source.parse(str(folder))], tmp_path / "work", encoder=bi_encoder,
         held_out=HeldOut(), cutting=CUTTING, mining=Mining(negatives=5, relative_margin=None),
         negatives=1, max_passages=None,
     )  # fmt: skip

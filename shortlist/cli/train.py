@@ -231,6 +231,9 @@ def bi_encoder(
         int | None, typer.Option("--mini-batch", help="Computed at once, for large batches.")
     ] = None,
     negatives: Negatives = None,
+    positives: Annotated[
+        int | None, typer.Option("--positives", help="At most so many of each query, drawn.")
+    ] = None,
     both_ways: Annotated[
         bool | None,
         typer.Option("--both-ways/--one-way", help="Each positive must find its query as well."),
@@ -273,8 +276,8 @@ def bi_encoder(
     sizes = _dimensions(matryoshka) if matryoshka else None
     chosen = _recipe(
         BiEncoderRecipe, RECIPES, recipe, init=init, learning_rate=learning_rate, batch=batch,
-        mini_batch=mini_batch, negatives=negatives, both_ways=both_ways, matryoshka=sizes,
-        query_prompt=query_prompt, passage_prompt=passage_prompt, epochs=epochs,
+        mini_batch=mini_batch, negatives=negatives, positives=positives, both_ways=both_ways,
+        matryoshka=sizes, query_prompt=query_prompt, passage_prompt=passage_prompt, epochs=epochs,
         warmup_steps=warmup_steps, max_tokens=max_tokens, evaluate_every=evaluate_every,
         patience=patience, seed=seed,
     )  # fmt: skip

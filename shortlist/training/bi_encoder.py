@@ -20,7 +20,8 @@ import numpy as np
 from shortlist.errors import DataError, UsageError
 from shortlist.models.loading import resolve
 from shortlist.models.presets import MINILM
-from shortlist.training.groups import Group, drawn, usable
+from shortlist.training.batches import apart
+from shortlist.training.groups import Group, drawn, few_of_each, usable
 from shortlist.training.output import Output, forget, run_digest, write_json
 from shortlist.training.trainer import DevMetric, Schedule, Trained, fit, start
 
@@ -36,6 +37,8 @@ class BiEncoderRecipe(Schedule):
         batch: queries in a step; each has the positives of all others as negatives.
         mini_batch: computed at once; None: the whole batch.
         negatives: mined ones of each query, beside those in the batch; 0 for none.
+        positives: at most so many of each query, drawn; None: all. Where fifty questions ask the
+            same, 2,450 pairs say little more than fifty do.
         scale: of the similarities in the softmax, its inverse temperature; None: 20 for cosines, 1
             for a start that goes by the dot product.
         both_ways: each positive must find its query as well; for symmetric tasks.
@@ -50,6 +53,7 @@ class BiEncoderRecipe(Schedule):
     init: str = MINILM
     mini_batch: int | None = None
     negatives: int = 1
+    positives: int | None = None
     scale: float | None = None
     both_ways: bool = False
     max_tokens: int | None = 128
@@ -63,7 +67,7 @@ class BiEncoderRecipe(Schedule):
             raise UsageError("batch must be at least 2: the negatives are the other queries'")
         if self.negatives < 0:
             raise UsageError(f"negatives must not be negative (got {self.negatives})")
-        for name in ("mini_batch", "max_tokens"):
+        for name in ("mini_batch", "max_tokens", "positives"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1 (got {value})")
@@ -75,7 +79,13 @@ RECIPES: dict[str, BiEncoderRecipe] = {
     "msmarco": BiEncoderRecipe(warmup_steps=100, max_tokens=192),
     # question <-> question that asks the same; the other pairs of a large batch are the negatives
     "quora": BiEncoderRecipe(
-        warmup_steps=50, batch=128, mini_batch=64, negatives=0, both_ways=True, max_tokens=64
+        warmup_steps=20,
+        batch=128,
+        mini_batch=64,
+        negatives=0,
+        positives=1,
+        both_ways=True,
+        max_tokens=64,
     ),
 }
 
@@ -93,7 +103,8 @@ def train(
     """Train and write a model folder as sentence-transformers reads it, weights in float32.
 
     An interrupted run that is started again with the same groups and recipe goes on from its last
-    checkpoint and ends as the uninterrupted one would. A batch never holds a text twice.
+    checkpoint and ends as the uninterrupted one would. A batch never holds two texts that say the
+    same by the groups' own word: see `batches.apart`.
 
     Args:
         groups: at least two; each with at least `recipe.negatives` negatives.
@@ -109,9 +120,9 @@ def train(
         UsageError: a dimension of `matryoshka` that the model does not have, or a taken place.
         ShortlistError: the loss is not a number any more, or memory was too small.
     """
-    from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
-
     groups = usable(groups, recipe.negatives)
+    if recipe.positives:
+        groups = few_of_each(groups, recipe.positives, recipe.seed)
     if len(groups) < 2:
         raise DataError("one pair is no training data: its negatives are those of other pairs")
     if resolve(recipe.init).is_static:
@@ -125,13 +136,15 @@ def train(
     dim = model.get_embedding_dimension()
     if any(not 1 <= size <= dim for size in recipe.matryoshka):
         raise UsageError(f"matryoshka has {recipe.matryoshka}; expected dimensions from 1 to {dim}")
+    rng = np.random.default_rng(recipe.seed)
+    rows = [drawn(group, recipe.negatives, rng) for group in groups]
     trained = fit(
         model,
-        _rows(groups, recipe),
+        _dataset(rows, recipe),
         _loss(model, recipe, dim),
         recipe,
         folder=place.partial,
-        batches=NoDuplicatesBatchSampler,
+        batches=apart(rows),
         epochs=recipe.epochs,
         dev_metric=dev_metric,
         checkpoint_every=checkpoint_every,
@@ -163,11 +176,9 @@ def _start(recipe: BiEncoderRecipe, device: str) -> Any:
     return model
 
 
-def _rows(groups: Sequence[Group], recipe: BiEncoderRecipe) -> Any:
+def _dataset(rows: Sequence[Group], recipe: BiEncoderRecipe) -> Any:
     from datasets import Dataset
 
-    rng = np.random.default_rng(recipe.seed)
-    rows = [drawn(group, recipe.negatives, rng) for group in groups]
     before, ahead = recipe.query_prompt or "", recipe.passage_prompt or ""
     columns = {
         "anchor": [before + row.query for row in rows],

@@ -27,9 +27,10 @@ import numpy as np
 from shortlist.errors import ModelError, UsageError
 from shortlist.models.loading import resolve
 from shortlist.models.presets import MINILM
+from shortlist.training.batches import similar_lengths
 from shortlist.training.groups import Group, drawn, usable
 from shortlist.training.output import Output, forget, run_digest, write_json
-from shortlist.training.trainer import DevMetric, Schedule, Trained, fit, similar_lengths, start
+from shortlist.training.trainer import DevMetric, Schedule, Trained, fit, start
 
 Loss = Literal["listwise", "pairwise", "lambda", "margin-mse"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)

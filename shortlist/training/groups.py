@@ -140,6 +140,16 @@ def drawn(group: Group, count: int, rng: np.random.Generator) -> Group:
     )
 
 
+def few_of_each(groups: Sequence[Group], count: int, seed: int) -> list[Group]:
+    """At most `count` groups of each query, drawn, in the order given."""
+    by_query: dict[str, list[int]] = {}
+    for number, group in enumerate(groups):
+        by_query.setdefault(group.query, []).append(number)
+    rng = np.random.default_rng(seed)
+    kept = [rng.permutation(own)[:count] for own in by_query.values()]
+    return [groups[number] for number in sorted(np.concatenate(kept).tolist())]
+
+
 def _only(group: Group, negatives: Sequence[str]) -> Group:
     scores = None
     if group.scores:

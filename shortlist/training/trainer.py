@@ -1,7 +1,7 @@
 """What training both kinds of model has in common: sentence-transformers' trainer, set up.
 
 The trainer is the one of sentence-transformers (and under it that of transformers); here is what it
-is told, the order of its batches, and what is made of a loss that is no number.
+is told, and what is made of a loss that is no number.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from shortlist.models.loading import resolve
 log = logging.getLogger(__name__)
 
 LOG_EVERY = 20  # steps
-BATCHES_IN_A_WINDOW = 32  # sorted by length within a window: bucketed, and still mixed
 CHECKPOINTS = "checkpoints"
 BEFORE = "before.json"  # the dev metric before the first step
 
@@ -334,39 +333,3 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(
         sign in text for sign in ("out of memory", "not enough memory", "can't allocate memory")
     )
-
-
-def similar_lengths(lengths: Sequence[int], *, shuffled_within: int) -> type:
-    """A batch sampler of sentence-transformers that puts rows of similar length into a batch.
-
-    Less is computed for padding then. Rows are shuffled, sorted by length within a window of some
-    batches, and the batches of all windows shuffled.
-
-    Args:
-        lengths: of each row of the dataset, in whatever unit.
-        shuffled_within: rows of an epoch; no row moves into another one.
-    """
-    from sentence_transformers.base.sampler import DefaultBatchSampler
-
-    values = np.asarray(lengths)
-    starts = range(0, len(values), shuffled_within)
-
-    class SimilarLengths(DefaultBatchSampler):
-        def __iter__(self) -> Iterator[list[int]]:
-            rng = np.random.default_rng((self.seed, self.epoch))
-            size = self.batch_size
-            for first in starts:
-                count = min(shuffled_within, len(values) - first)
-                order, batches = first + rng.permutation(count), []
-                for start in range(0, count, size * BATCHES_IN_A_WINDOW):
-                    part = order[start : start + size * BATCHES_IN_A_WINDOW]
-                    part = part[np.argsort(values[part], kind="stable")]
-                    batches += [part[i : i + size] for i in range(0, len(part), size)]
-                for number in rng.permutation(len(batches)):
-                    yield batches[number].tolist()
-
-        def __len__(self) -> int:
-            counts = [min(shuffled_within, len(values) - first) for first in starts]
-            return sum(-(-count // self.batch_size) for count in counts)
-
-    return SimilarLengths

@@ -232,7 +232,8 @@ def bi_encoder(
     ] = None,
     negatives: Negatives = None,
     positives: Annotated[
-        int | None, typer.Option("--positives", help="At most so many of each query, drawn.")
+        int | None,
+        typer.Option("--positives", help="At most so many of each query, drawn; 0: all."),
     ] = None,
     both_ways: Annotated[
         bool | None,

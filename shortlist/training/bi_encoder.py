@@ -9,6 +9,7 @@ memory; Matryoshka (Kusupati et al. 2022, arXiv 2205.13147) makes the first dime
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,10 +21,12 @@ import numpy as np
 from shortlist.errors import DataError, UsageError
 from shortlist.models.loading import resolve
 from shortlist.models.presets import MINILM
-from shortlist.training.batches import apart
+from shortlist.training.batches import Said, apart, waiting
 from shortlist.training.groups import Group, drawn, few_of_each, usable
 from shortlist.training.output import Output, forget, run_digest, write_json
 from shortlist.training.trainer import DevMetric, Schedule, Trained, fit, start
+
+log = logging.getLogger(__name__)
 
 PASSAGE_PROMPTS = ("document", "passage", "corpus")  # as models call them
 
@@ -37,7 +40,7 @@ class BiEncoderRecipe(Schedule):
         batch: queries in a step; each has the positives of all others as negatives.
         mini_batch: computed at once; None: the whole batch.
         negatives: mined ones of each query, beside those in the batch; 0 for none.
-        positives: at most so many of each query, drawn; None: all. Where fifty questions ask the
+        positives: at most so many of each query, drawn; 0: all. Where fifty questions ask the
             same, 2,450 pairs say little more than fifty do.
         scale: of the similarities in the softmax, its inverse temperature; None: 20 for cosines, 1
             for a start that goes by the dot product.
@@ -53,7 +56,7 @@ class BiEncoderRecipe(Schedule):
     init: str = MINILM
     mini_batch: int | None = None
     negatives: int = 1
-    positives: int | None = None
+    positives: int = 0
     scale: float | None = None
     both_ways: bool = False
     max_tokens: int | None = 128
@@ -65,9 +68,10 @@ class BiEncoderRecipe(Schedule):
         super().__post_init__()
         if self.batch < 2:
             raise UsageError("batch must be at least 2: the negatives are the other queries'")
-        if self.negatives < 0:
-            raise UsageError(f"negatives must not be negative (got {self.negatives})")
-        for name in ("mini_batch", "max_tokens", "positives"):
+        for name in ("negatives", "positives"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must not be negative (got {getattr(self, name)})")
+        for name in ("mini_batch", "max_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1 (got {value})")
@@ -103,8 +107,8 @@ def train(
     """Train and write a model folder as sentence-transformers reads it, weights in float32.
 
     An interrupted run that is started again with the same groups and recipe goes on from its last
-    checkpoint and ends as the uninterrupted one would. A batch never holds two texts that say the
-    same by the groups' own word: see `batches.apart`.
+    checkpoint and ends as the uninterrupted one would. What answers a query by the word of any
+    group is never a negative of it: see `batches.apart`.
 
     Args:
         groups: at least two; each with at least `recipe.negatives` negatives.
@@ -116,15 +120,18 @@ def train(
         checkpoint_every: steps between checkpoints.
 
     Raises:
-        DataError: no group has enough negatives.
+        DataError: no group has enough negatives, or all say the same.
         UsageError: a dimension of `matryoshka` that the model does not have, or a taken place.
         ShortlistError: the loss is not a number any more, or memory was too small.
     """
-    groups = usable(groups, recipe.negatives)
+    groups = usable(groups, 0)
+    said = Said.by(groups, symmetric=recipe.both_ways)  # before pairs are left out
+    groups = usable(said.without_same(groups), recipe.negatives)
     if recipe.positives:
         groups = few_of_each(groups, recipe.positives, recipe.seed)
-    if len(groups) < 2:
-        raise DataError("one pair is no training data: its negatives are those of other pairs")
+    rng = np.random.default_rng(recipe.seed)
+    rows = [drawn(group, recipe.negatives, rng) for group in groups]
+    _check_apart(rows, said, recipe)
     if resolve(recipe.init).is_static:
         raise UsageError(f"{recipe.init} is a table of token vectors; only networks are trained")
     place = Output(output, run_digest(recipe, recipe.init, groups, dev_key))
@@ -136,15 +143,13 @@ def train(
     dim = model.get_embedding_dimension()
     if any(not 1 <= size <= dim for size in recipe.matryoshka):
         raise UsageError(f"matryoshka has {recipe.matryoshka}; expected dimensions from 1 to {dim}")
-    rng = np.random.default_rng(recipe.seed)
-    rows = [drawn(group, recipe.negatives, rng) for group in groups]
     trained = fit(
         model,
         _dataset(rows, recipe),
         _loss(model, recipe, dim),
         recipe,
         folder=place.partial,
-        batches=apart(rows),
+        batches=apart(rows, said),
         epochs=recipe.epochs,
         dev_metric=dev_metric,
         checkpoint_every=checkpoint_every,
@@ -153,6 +158,20 @@ def train(
     _write(model, place, recipe)
     place.finish(asdict(recipe), len(groups), trained)
     return trained
+
+
+def _check_apart(rows: Sequence[Group], said: Said, recipe: BiEncoderRecipe) -> None:
+    left = waiting(rows, said, recipe.batch)
+    if len(rows) - left < 2:
+        raise DataError(
+            f"{len(rows)} pairs that all answer one another are no training data: the negatives of "
+            "each are those of the others; give pairs about more things"
+        )
+    if left:
+        log.info(
+            "%d of %d pairs wait for another epoch: more say the same than there are steps",
+            left, len(rows),
+        )  # fmt: skip
 
 
 def with_prompts(recipe: BiEncoderRecipe) -> BiEncoderRecipe:

@@ -150,6 +150,11 @@ def few_of_each(groups: Sequence[Group], count: int, seed: int) -> list[Group]:
     return [groups[number] for number in sorted(np.concatenate(kept).tolist())]
 
 
+def without(group: Group, negatives: Sequence[str]) -> Group:
+    """The same without some of its negatives."""
+    return _only(group, [n for n in group.negatives if n not in negatives]) if negatives else group
+
+
 def _only(group: Group, negatives: Sequence[str]) -> Group:
     scores = None
     if group.scores:

@@ -39,7 +39,7 @@ def main() -> None:
         groups, _ = gather(
             [source], Path(work), encoder=start, cutting=cutting, mining=Mining(),
             held_out=read_held_out([options.data], cutting), negatives=recipe.negatives,
-            max_passages=None,
+            max_passages=None if options.full else 3000,
         )  # fmt: skip
         output = options.output or Path(work) / "model"
         done = train(groups, output, recipe)

@@ -32,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     recipe = RECIPES["msmarco"]
     if not options.full:  # from ours, so that so few steps show anything
-        recipe = replace(recipe, init="shortlist-cross-encoder-v1", batch=4, max_tokens=128)
+        recipe = replace(recipe, init="shortlist-cross-encoder-v2", batch=4, max_tokens=128)
 
     first = BiEncoder.load("all-MiniLM-L6-v2")
     cutting = Cutting(first.count_tokens, first.max_tokens)

@@ -5,5 +5,5 @@ set -euo pipefail
 data=${1:?usage: bi_encoder_quora.sh DATA_FOLDER OUTPUT_FOLDER}
 output=${2:?usage: bi_encoder_quora.sh DATA_FOLDER OUTPUT_FOLDER}
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
-shortlist train bi-encoder "$data/quora" --recipe quora --dev "$data/quora:300" --evaluate-every 60 \
-    --patience 0 -o "$output/quora-bi-encoder"
+shortlist train bi-encoder "$data/quora" --recipe quora --ranks 5-50 --relative-margin 0.9 \
+    --dev "$data/quora:300" --evaluate-every 16 --patience 0 -o "$output/quora-bi-encoder"

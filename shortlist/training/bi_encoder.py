@@ -81,12 +81,12 @@ class BiEncoderRecipe(Schedule):
 RECIPES: dict[str, BiEncoderRecipe] = {
     # short question -> passage, with a mined negative each
     "msmarco": BiEncoderRecipe(warmup_steps=100, max_tokens=192),
-    # question <-> question that asks the same; the other pairs of a large batch are the negatives
+    # question <-> question that asks the same, and each must find the other in a large batch
     "quora": BiEncoderRecipe(
+        learning_rate=4e-5,
         warmup_steps=20,
         batch=128,
         mini_batch=64,
-        negatives=0,
         positives=1,
         both_ways=True,
         max_tokens=64,

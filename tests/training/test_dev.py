@@ -48,11 +48,11 @@ def dev(bi_encoder, tmp_path_factory):
 
 
 def test_the_order_is_that_of_a_search(dev, bi_encoder, tmp_path):
-    scorer = CrossEncoder.load("shortlist-cross-encoder-v1")
+    scorer = CrossEncoder.load("shortlist-cross-encoder-v2")
     passages = [p for q in dev.questions.values() for p in q.relevant]
     assert len(dev.questions) == len(passages) == 12
     pipeline = RetrieveRerankPipeline.build(
-        NOTES, tmp_path / "x.idx", bi_encoder=bi_encoder, cross_encoder="shortlist-cross-encoder-v1"
+        NOTES, tmp_path / "x.idx", bi_encoder=bi_encoder, cross_encoder="shortlist-cross-encoder-v2"
     )
     rankings = fused(dev, logits_of(dev, scorer.score), RULE)
     texts = [question.text for question in dev.questions.values()]
@@ -66,9 +66,9 @@ def test_the_metric_of_a_cross_encoder_in_training_is_that_order_measured(dev):
 
     from shortlist.models.loading import resolve
 
-    scorer = CrossEncoder.load("shortlist-cross-encoder-v1")
+    scorer = CrossEncoder.load("shortlist-cross-encoder-v2")
     expected = mean_of(dev.measured(fused(dev, logits_of(dev, scorer.score), RULE), "MRR@10"))
-    model = Torch(str(resolve("shortlist-cross-encoder-v1").path), max_length=48, device="cpu")
+    model = Torch(str(resolve("shortlist-cross-encoder-v2").path), max_length=48, device="cpu")
     found = cross_encoder_metric([dev, dev], RULE, read_tokens=256)(model)
     assert found == pytest.approx(expected)
     assert model.max_seq_length == 48  # as it was
@@ -139,12 +139,12 @@ def test_few_questions_decide_nothing(bi_encoder, tmp_path):
 
 def test_long_passages_are_read_in_windows_as_in_a_search(bi_encoder, tmp_path):
     folder = write_collection(tmp_path / "c", dev=range(10))
-    long = "Nothing of interest is said here at all. " * 80 + NOTES[0]
+    long = "Nothing of interest is said here at all. " * 80 + f"{NOTES[0]} " * 9
     rows = [json.dumps({"_id": "p0", "text": long}),
             *(json.dumps({"_id": f"p{i}", "text": NOTES[i]}) for i in range(1, 8))]  # fmt: skip
     (folder / "corpus.jsonl").write_text("\n".join(rows))
     dev = read_dev(folder, bi_encoder, tmp_path / "work", CUTTING, questions=None)
-    scorer = CrossEncoder.load("shortlist-cross-encoder-v1")
+    scorer = CrossEncoder.load("shortlist-cross-encoder-v2")
     place = [p.id for p in dev.questions["q0"].candidates].index("p0")
     assert read_by(dev, scorer)["q0"][place] > logits_of(dev, scorer.score)["q0"][place] + 2
 
@@ -164,7 +164,7 @@ def test_the_fusion_is_the_best_rule_or_one_nearly_as_good_that_trusts_retrieval
 
 
 def test_the_table_compares_with_what_was_before(dev, bi_encoder, tmp_path):
-    scorer = CrossEncoder.load("shortlist-cross-encoder-v1")
+    scorer = CrossEncoder.load("shortlist-cross-encoder-v2")
     _, (row,) = both_stages([dev], scorer, before=(scorer, RULE))
     assert list(row.values) == ["retrieval", "before", "logit alone", "both stages"]
     assert (row.questions, row.judged) == (6, 16)  # the other six were fitted on
@@ -242,15 +242,15 @@ def test_the_commands_train_measure_and_register(settings, tmp_path, exports):
     done = CliRunner().invoke(
         app,
         ["cross-encoder", str(data), "-o", str(second), *small, "--bi-encoder", str(first),
-         "--init", "shortlist-cross-encoder-v1", "--layers", "2", "--teacher",
-         "shortlist-cross-encoder-v1", "--preset", "notes"],
+         "--init", "shortlist-cross-encoder-v2", "--layers", "2", "--teacher",
+         "shortlist-cross-encoder-v2", "--preset", "notes"],
         catch_exceptions=False,
     )  # fmt: skip
     assert done.exit_code == 0
     assert [p.name for p in tmp_path.glob("*.partial")] == []
     card = (second / "README.md").read_text()
     assert "| retrieval | before | logit alone | both stages |" in card
-    assert "| teachers | shortlist-cross-encoder-v1 |" in card
+    assert "| teachers | shortlist-cross-encoder-v2 |" in card
     assert str(tmp_path) not in card
     pipeline = RetrieveRerankPipeline.build(NOTES, tmp_path / "x.idx", preset="notes")
     assert pipeline.cross_encoder.name == str(second)

@@ -102,12 +102,12 @@ def replace_scores(group: Group) -> Group:
 
 
 def test_a_student_has_some_of_the_layers_and_learns_its_teachers_order(tmp_path, exports):
-    teacher = CrossEncoder.load("shortlist-cross-encoder-v1")
+    teacher = CrossEncoder.load("shortlist-cross-encoder-v2")
     groups = taught(GROUPS, [teacher, teacher])
     np.testing.assert_allclose(
         groups[3].scores, teacher.score([(QUESTIONS[3], t) for t in GROUPS[3].passages]), atol=1e-4
     )
-    recipe = replace(RECIPE, init="shortlist-cross-encoder-v1", layers=2)
+    recipe = replace(RECIPE, init="shortlist-cross-encoder-v2", layers=2)
     done = train(groups, tmp_path / "student", recipe)
     assert np.mean(done.losses[-3:]) < 0.7 * done.losses[0]  # of the teacher, not of truth
     config = json.loads((tmp_path / "student/config.json").read_text())

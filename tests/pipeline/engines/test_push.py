@@ -48,6 +48,16 @@ def pushed(index, place):
     return place
 
 
+@pytest.fixture(scope="module")
+def here(pushed, index, encoder):
+    return opened(index, encoder, "exact")
+
+
+@pytest.fixture(scope="module")
+def there(pushed, encoder):
+    return opened(pushed, encoder, "exact")
+
+
 def searched(pipeline, **options):
     return [
         [(hit.id, hit.score, hit.metadata) for hit in hits]
@@ -55,8 +65,7 @@ def searched(pipeline, **options):
     ]
 
 
-def test_it_answers_as_the_index_does(pushed, index, encoder):
-    here, there = opened(index, encoder, "exact"), opened(pushed, encoder, "exact")
+def test_it_answers_as_the_index_does(here, there):
     assert len(there.index) == ROWS
     assert there.index.ids() == {passage.id for passage in passages(0, ROWS)}
     mine, theirs = searched(here, top_k=10), searched(there, top_k=10)
@@ -77,8 +86,7 @@ def test_it_answers_as_the_index_does(pushed, index, encoder):
         "year != 7 and not year > 20",
     ],
 )
-def test_filters_mean_the_same(pushed, index, encoder, where):
-    here, there = opened(index, encoder, "exact"), opened(pushed, encoder, "exact")
+def test_filters_mean_the_same(here, there, where):
     mine, theirs = searched(here, top_k=8, where=where), searched(there, top_k=8, where=where)
     assert [len(hits) for hits in theirs] == [len(hits) for hits in mine]
     assert sum(one == other for one, other in zip(mine, theirs, strict=True)) >= 28

@@ -1,7 +1,7 @@
 """Where an adaptive depth stops, and what it costs: fitted on half of dev, measured on the rest.
 
     python benchmarks/precision.py score --depth 100 --precisions int8 --limit 800   # minutes
-    python benchmarks/adaptive_depth.py work/precision/depth100-int8.jsonl           # seconds
+    python benchmarks/adaptive_depth.py work/precision/depth100-int8-*.jsonl           # seconds
 
 The questions are a random sample of all dev questions of the asymmetric sets. For each `plausible`
 logit (see `AdaptiveDepth`) the mean depth and the change of MRR@10 and nDCG@10 against rescoring
@@ -27,7 +27,7 @@ from shortlist.records import Passage
 FUSION = PRESETS["minilm"].fusion
 PLAUSIBLE = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)
 FIXED = (10, 20, 30, 50)
-ALLOWED = 0.0025  # of nDCG@10, on the half that it is fitted on, from the chosen one upwards
+ALLOWED = 0.005  # of nDCG@10, on the half that it is fitted on
 MEASURES = ("MRR@10", "nDCG@10")
 
 
@@ -68,7 +68,7 @@ def main() -> None:
     print(f"{len(rows)} questions, all candidates: {max(len(r.get('ids', [])) for r in rows)}\n")
     print("| half | depth | mean depth | MRR@10 | nDCG@10 |")
     print("|---|---|---|---|---|")
-    chosen = None
+    chosen, least = None, 0.0
     for half, part in halves.items():
         whole = values(part, qrels, [10**6] * len(part), args.precision)
         for plausible in PLAUSIBLE:
@@ -78,10 +78,9 @@ def main() -> None:
             reached = np.mean([d for d, row in zip(depths, part, strict=True) if "ids" in row])
             show(half, f"adaptive, plausible {plausible:g}", reached, whole, got)
             loss = 1 - got[1].mean() / whole[1].mean()
-            if half == "fitted on" and loss > ALLOWED:
-                chosen = None
-            elif half == "fitted on" and chosen is None:
-                chosen = plausible
+            # the smallest; of those that lose the same, the most careful
+            if half == "fitted on" and loss <= ALLOWED and (chosen is None or loss == least):
+                chosen, least = plausible, loss
         for depth in FIXED:
             got = values(part, qrels, [depth] * len(part), args.precision)
             show(half, f"fixed {depth}", depth, whole, got)

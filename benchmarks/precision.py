@@ -7,12 +7,12 @@
 
 `embed`: nDCG@10 of retrieval alone, passages and queries both in int8, against both in float32.
 `store`: the same with float32 embeddings that are kept in float16.
-`score`: every dev question's first 30 candidates (by float32 embeddings) scored by the
-cross-encoder in both precisions; a question whose candidates hold nothing relevant counts as zero
-in both without being scored. Questions are taken in a seeded random order over all sets, so that
-what is there at any moment is a random sample. `--seven-bits` takes the weights that a CPU without
-VNNI gets. `table`: MRR@10 and nDCG@10 of the fused order and
-of the logits' own.
+`score`: every dev question's first 30 candidates (by float32 embeddings, or by those of the one
+precision that is asked for) scored by the cross-encoder in both precisions; a question whose
+candidates hold nothing relevant counts as zero in both without being scored. Questions are taken in
+a seeded random order over all sets, so that what is there at any moment is a random sample.
+`--seven-bits` takes the weights that a CPU without VNNI gets. `table`: MRR@10 and nDCG@10 of the
+fused order and of the logits' own.
 """
 
 from __future__ import annotations
@@ -33,10 +33,15 @@ from shortlist.data.queries import read_queries
 from shortlist.evaluation.metrics import has_relevant, score
 from shortlist.evaluation.significance import paired_bootstrap
 from shortlist.models import onnx as light_path
+from shortlist.models.loading import resolve
+from shortlist.models.onnx import PrecisionChoice
 from shortlist.models.presets import MINILM, OUR_CROSS_ENCODER, PRESETS, Fusion
 from shortlist.models.remembered import RememberedScores
 from shortlist.pipeline.arrays import FloatArray
+from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.pipeline import RetrieveRerankPipeline
+from shortlist.pipeline.rescoring import rescored
+from shortlist.pipeline.schedule import FixedDepth
 from shortlist.pipeline.systems import first_stages
 from shortlist.pipeline.topk import exact_top_k
 from shortlist.records import Passage
@@ -66,13 +71,13 @@ class Questions:
     qrels: dict[str, dict[str, int]]
 
 
-def questions_of(args: argparse.Namespace, name: str, split: str = "dev") -> Questions:
+def questions_of(args: argparse.Namespace, name: str, index: PrecisionChoice) -> Questions:
     folder = args.data / name
     (stage,) = first_stages(
-        passages_of(folder), args.work, ["minilm"], precision="float32", progress=None
+        passages_of(folder), args.work, ["minilm"], precision=index, progress=None
     )
     assert isinstance(stage.searcher, RetrieveRerankPipeline)
-    qrels = read_qrels(folder / "qrels" / f"{split}.tsv")
+    qrels = read_qrels(folder / "qrels" / "dev.tsv")
     judged = {query: grades for query, grades in qrels.items() if has_relevant(grades)}
     texts = read_queries(folder / "queries.jsonl")
     return Questions(name, stage.searcher, {q: texts[q] for q in judged}, judged)
@@ -85,7 +90,7 @@ def embed(args: argparse.Namespace) -> None:
     print("|---|---|---|---|---|", flush=True)
     pairs = []
     for name in args.sets or [*ASYMMETRIC, *SYMMETRIC]:
-        questions = questions_of(args, name)
+        questions = questions_of(args, name, "float32")
         index = questions.searcher.index
         passages = list(index.all_passages())
         ids = list(questions.texts)
@@ -125,7 +130,7 @@ def store(args: argparse.Namespace) -> None:
     print("|---|---|---|---|---|---|", flush=True)
     pairs = []
     for name in args.sets or [*ASYMMETRIC, *SYMMETRIC]:
-        questions = questions_of(args, name)
+        questions = questions_of(args, name, "float32")
         index = questions.searcher.index
         passages = list(index.all_passages())
         queries = model.encode_queries(list(questions.texts.values()))
@@ -160,12 +165,14 @@ def change(before: np.ndarray, after: np.ndarray) -> str:
 
 def results(args: argparse.Namespace) -> Path:
     kind = "-7bit" if args.seven_bits else ""
-    return args.out / f"depth{args.depth}-{'-'.join(args.precisions)}{kind}.jsonl"
+    model = resolve(OUR_CROSS_ENCODER).fingerprint[:8]
+    return args.out / f"depth{args.depth}-{'-'.join(args.precisions)}{kind}-{model}.jsonl"
 
 
 def score_all(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
-    sets = {name: questions_of(args, name) for name in args.sets or ASYMMETRIC}
+    index = "float32" if len(args.precisions) > 1 else args.precisions[0]
+    sets = {name: questions_of(args, name, index) for name in args.sets or ASYMMETRIC}
     scorers = {
         p: RememberedScores(
             CrossEncoder.load(OUR_CROSS_ENCODER, device="cpu", precision=p), args.work
@@ -191,22 +198,23 @@ def scored(
     scorers: dict[str, RememberedScores],
     depth: int,
 ) -> Iterator[dict]:
-    rows, pairs = [], []
+    rows, asked = [], []
     for name, query in wanted:
         questions = sets[name]
         text = questions.texts[query]
         hits = questions.searcher.search(text, top_k=depth, rerank=False)
         row = {"set": name, "query": query}
         if any(questions.qrels[query].get(hit.id, 0) > 0 for hit in hits):
-            row |= {"ids": [h.id for h in hits], "cosines": [h.retrieval_score for h in hits]}
-            pairs += [(text, Passage(h.id, h.text, h.title).model_text) for h in hits]
+            cosines = [hit.retrieval_score for hit in hits]
+            row |= {"ids": [hit.id for hit in hits], "cosines": cosines}
+            passages = [Passage(hit.id, hit.text, hit.title) for hit in hits]
+            asked.append(Candidates(text, passages, np.array(cosines, np.float32)))
         rows.append(row)
-    logits = {p: scorer.score(pairs).tolist() for p, scorer in scorers.items()}
-    taken = 0
+    # by the best window of each, as in a search
+    said = {p: iter(rescored(s, asked, FixedDepth(depth), None)) for p, s in scorers.items()}
     for row in rows:
-        count = len(row.get("ids", []))
-        yield row | {p: values[taken : taken + count] for p, values in logits.items()}
-        taken += count
+        found = {p: next(own).logits.tolist() for p, own in said.items()} if "ids" in row else {}
+        yield row | found
 
 
 def rows_of(file: Path) -> list[dict]:
@@ -214,6 +222,8 @@ def rows_of(file: Path) -> list[dict]:
 
 
 def table(args: argparse.Namespace) -> None:
+    if len(args.precisions) < 2:
+        raise SystemExit("a table compares two precisions; one file has one")
     rows = rows_of(results(args))
     print(f"{OUR_CROSS_ENCODER}: depth {args.depth}, {len(rows):,} dev questions\n")
     print("| set | order by | measure | questions | float32 | int8 | change (95 %) |")

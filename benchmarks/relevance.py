@@ -14,6 +14,7 @@ right. Answers are kept in --work.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +33,7 @@ from shortlist.evaluation.calibration import (
     reliability,
 )
 from shortlist.models.cross_encoder import CrossEncoder, Scorer
-from shortlist.models.presets import OUR_CROSS_ENCODER
+from shortlist.models.presets import OUR_CROSS_ENCODER, PRESETS
 from shortlist.models.score_cache import CachedScores
 from shortlist.pipeline.stages import load_bi_encoder
 
@@ -40,14 +41,15 @@ FITTED = ("squad", "squadshifts_new_wiki")
 # longer, templated texts, whose best windows score higher; and collections with many near-equal
 # passages of which one is judged: what is fitted there is wrong elsewhere
 BESIDE = ("medquad", "squadshifts_reddit", "squadshifts_amazon_reviews")
-PRESETS = ("minilm",)
+FITTED_FOR = ("minilm",)  # presets
 COVERAGES = (0.9, 0.95)
 QUESTIONS = 240  # of each collection
 
 
 def answers(data: Path, work: Path, preset: str, name: str, second: Scorer) -> list[Question]:
     """What the questions of a collection are answered, asked once and then read again."""
-    kept = work / f"{preset}-{name}.json"
+    rule = hashlib.sha256(repr(PRESETS[preset].fusion).encode()).hexdigest()[:8]
+    kept = work / f"{preset}-{name}-{second.fingerprint[:8]}-{rule}.json"
     if not kept.exists():
         folder = data / name
         path = work / f"{preset}-{name}.idx"
@@ -90,14 +92,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, default=Path("work/relevance"))
+    parser.add_argument("--beside", nargs="*", default=BESIDE, help="measured, not fitted on")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     # another preset meets many of the first one's candidates again
     second = CachedScores(CrossEncoder.load(OUR_CROSS_ENCODER), 1_000_000)
-    for preset in PRESETS:
+    for preset in FITTED_FOR:
         parts = {
             name: halves(answers(options.data, options.work, preset, name, second))
-            for name in (*FITTED, *BESIDE)
+            for name in (*FITTED, *options.beside)
         }
         pooled = fitted([question for name in FITTED for question in parts[name][0]])
         print(

@@ -122,7 +122,7 @@ def questions(args: argparse.Namespace) -> None:
 
 def candidates(args: argparse.Namespace, count: int) -> list[tuple[str, Any, Any]]:
     """The first 100 of seeded dev questions of squad."""
-    asked = questions_of(args, "squad")
+    asked = questions_of(args, "squad", "float32")
     order = np.random.default_rng(0).permutation(sorted(asked.texts))[:count]
     known = {passage.id: passage for passage in asked.searcher.index.all_passages()}
     found = []
@@ -135,7 +135,7 @@ def candidates(args: argparse.Namespace, count: int) -> list[tuple[str, Any, Any
 
 
 def budget(args: argparse.Namespace) -> None:
-    asked = questions_of(args, "squad")
+    asked = questions_of(args, "squad", "float32")
     order = np.random.default_rng(0).permutation(sorted(asked.texts))[: args.questions]
     print(f"{args.model}: {machine()}; {len(order)} questions of squad dev, one after the other\n")
     print("| budget, ms | in time | median ms | 95 % | most | depth: median (5 to 95 %) |")

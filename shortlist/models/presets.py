@@ -18,7 +18,7 @@ from shortlist.records import Calibration
 TaskKind = Literal["asymmetric", "symmetric", "both"]
 
 MINILM = "all-MiniLM-L6-v2"
-OUR_CROSS_ENCODER = "shortlist-cross-encoder-v1"
+OUR_CROSS_ENCODER = "shortlist-cross-encoder-v2"
 OUR_STATIC_BI_ENCODER = "shortlist-static-v1"
 
 
@@ -104,8 +104,8 @@ PRESETS: dict[str, Preset] = {
             cross_encoder=OUR_CROSS_ENCODER,
             note="the default; works offline, English",
             licence="Apache-2.0",
-            fusion=Fusion(logit=1.0, retrieval=15.0, floor=-4.0, plausible=7.0),
-            calibration=Calibration(slope=0.3157, intercept=-6.0203, answered_from=0.0350),
+            fusion=Fusion(logit=1.0, retrieval=5.0, floor=-2.0, plausible=5.0),
+            calibration=Calibration(slope=0.3775, intercept=-4.3245, answered_from=0.0330),
         ),
         Preset(
             name="minilm-symmetric",

@@ -90,7 +90,14 @@ def _read(path: Path, stages: Stages) -> Calibration | None:
         if record["format"] != FORMAT:
             logger.warning("%s is of a later version of shortlist; it is left out of account", path)
             return None
-        if stages != Stages(record["bi_encoder"], record["cross_encoder"]):
+        fitted_for = Stages(record["bi_encoder"], record["cross_encoder"])
+        if stages != fitted_for:
+            second = {stages.cross_encoder, fitted_for.cross_encoder}
+            if stages.bi_encoder == fitted_for.bi_encoder and None not in second:
+                logger.warning(
+                    "%s was fitted for another cross-encoder than the one that reranks now; run "
+                    "shortlist calibrate again", path
+                )  # fmt: skip
             return None
         return _made(record)
     except FileNotFoundError:

@@ -12,7 +12,7 @@ from shortlist.errors import DataError, IndexFolderError, UsageError
 from shortlist.models.bi_encoder import BiEncoder, choose_device
 from shortlist.models.cross_encoder import require_one_logit
 from shortlist.models.encoders import OWN, Encoder, FunctionEncoder
-from shortlist.models.loading import resolve
+from shortlist.models.loading import SUCCESSORS, resolve
 from shortlist.models.onnx import PrecisionChoice
 from shortlist.models.registered import preset as preset_named
 from shortlist.pipeline.index import Index
@@ -75,8 +75,13 @@ def _given(choice: EncoderChoice) -> Encoder | None:
 
 
 def second_stage(chosen: str | None, default: str | None) -> str | None:
-    """The cross-encoder's name; None where there is to be none."""
-    return default if chosen is None else None if chosen == NO_MODEL else chosen
+    """The cross-encoder's name; None where there is to be none.
+
+    Where an index or a preset of the user's names an earlier edition of ours, it is the successor.
+    """
+    if chosen is None:
+        return SUCCESSORS.get(default, default) if default else None
+    return None if chosen == NO_MODEL else chosen
 
 
 def checked_second_stage(chosen: str | None, preset: str) -> str | None:

@@ -138,7 +138,7 @@ def by_trec_eval(
 
 
 def test_figures_are_those_of_pipelines_made_by_hand(found: dict[str, Any], tmp_path: Path) -> None:
-    model = CrossEncoder.load("shortlist-cross-encoder-v1")
+    model = CrossEncoder.load("shortlist-cross-encoder-v2", precision="auto")
     RetrieveRerankPipeline.build(PASSAGES, tmp_path / "x.idx", preset="fast")
     searchers: dict[str, Any] = {
         "bm25": BM25Pipeline(PASSAGES, model),

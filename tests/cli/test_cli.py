@@ -5,16 +5,19 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from notes import NOTES
 
 from shortlist.pipeline.index import Index
+from shortlist.pipeline.layout import Manifest
 
 FIELDS = [
     "rank",
@@ -133,9 +136,20 @@ def test_info(index):
     record = json.loads(run("info", index, "--json").stdout)
     assert record["rows"] == 8
     assert record["model"]["name"] == "all-MiniLM-L6-v2"
-    assert record["cross_encoder"] == "shortlist-cross-encoder-v1"
+    assert record["cross_encoder"] == "shortlist-cross-encoder-v2"
     assert record["source"]["kind"] == "JSONL"
     assert "all-MiniLM-L6-v2" in run("info", index).stdout
+
+
+def test_an_index_of_the_edition_before_says_what_reranks_it_now(index, tmp_path):
+    older = tmp_path / "older.idx"
+    shutil.copytree(index, older)
+    replace(Manifest.read(older), cross_encoder="shortlist-cross-encoder-v1").write(older)
+    now = "shortlist-cross-encoder-v1, now shortlist-cross-encoder-v2"
+    assert now in run("info", older, env=os.environ | {"COLUMNS": "160"}).stdout
+    asked = ("search", older, "how do plants make food?", "--json")
+    there = json.loads(run("search", index, *asked[2:]).stdout)
+    assert json.loads(run(*asked).stdout) == there
 
 
 def test_evaluate(index, tmp_path):
@@ -286,7 +300,7 @@ def test_an_index_is_replaced_when_asked(index, corpus, tmp_path):
     run("index", corpus, "-o", tmp_path / "x.idx", "--cross-encoder", "none")
     run("index", corpus, "-o", tmp_path / "x.idx", "--overwrite")
     record = json.loads(run("info", tmp_path / "x.idx", "--json").stdout)
-    assert record["cross_encoder"] == "shortlist-cross-encoder-v1"
+    assert record["cross_encoder"] == "shortlist-cross-encoder-v2"
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.idx"]
 
 

@@ -58,9 +58,16 @@ def test_a_missing_weights_package_names_the_command(monkeypatch):
 @pytest.mark.parametrize("name", ["someone/some-model", "some-model", "not a name!"])
 def test_an_unknown_name_lists_what_is_here(name):
     with pytest.raises(
-        ModelError, match="all-MiniLM-L6-v2, shortlist-cross-encoder-v1, shortlist-static"
+        ModelError, match="all-MiniLM-L6-v2, shortlist-cross-encoder-v2, shortlist-static"
     ):
         resolve(name)
+
+
+def test_an_edition_that_is_no_longer_shipped_names_the_next():
+    for name, successor in loading.SUCCESSORS.items():
+        assert resolve(successor).name == successor
+        with pytest.raises(ModelError, match=f"no longer shipped; its next edition is {successor}"):
+            resolve(name)
 
 
 def test_a_path_that_is_not_there():
@@ -72,7 +79,7 @@ def test_a_path_that_is_not_there():
     ("name", "static"),
     [
         ("all-MiniLM-L6-v2", False),
-        ("shortlist-cross-encoder-v1", False),
+        ("shortlist-cross-encoder-v2", False),
         ("shortlist-static-v1", True),
     ],
 )

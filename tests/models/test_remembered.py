@@ -19,7 +19,7 @@ PAIRS = [
 
 @pytest.fixture(scope="module")
 def cross_encoder(exports) -> CrossEncoder:
-    return CrossEncoder.load("shortlist-cross-encoder-v1")
+    return CrossEncoder.load("shortlist-cross-encoder-v2")
 
 
 def test_scores_are_the_models_own_and_each_pair_is_scored_once(cross_encoder, tmp_path):

@@ -45,7 +45,7 @@ def test_scores_of_a_run_fall_as_the_hits_do(rescored, below):
 
 
 def test_a_foreign_run_is_ordered_by_the_cross_encoder(exports):
-    model = CrossEncoder.load("shortlist-cross-encoder-v1")
+    model = CrossEncoder.load("shortlist-cross-encoder-v2")
     passages = {f"n{i}": Passage(f"n{i}", text) for i, text in enumerate(NOTES)}
     rng = np.random.default_rng(2)
     run = {q: {p: float(rng.normal()) for p in rng.permutation(list(passages))} for q in QUERIES}

@@ -132,7 +132,7 @@ def test_a_damaged_word_index_is_made_anew(path, encoder, caplog):
 def test_a_second_stage_over_both(path, encoder):
     """Every candidate has its true similarity, which the fusion of both stages counts with."""
     both = RetrieveRerankPipeline.open(
-        path, bi_encoder=encoder, cross_encoder="shortlist-cross-encoder-v1", engine="exact+bm25"
+        path, bi_encoder=encoder, cross_encoder="shortlist-cross-encoder-v2", engine="exact+bm25"
     )
     hits = both.search("how is tea made from dried leaves", top_k=3)
     assert hits[0].id == "p1"

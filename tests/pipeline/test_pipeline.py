@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from notes import NOTES
 from shortlist import BiEncoder, Passage, RetrieveRerankPipeline
 from shortlist.errors import DataError, IndexFolderError, ModelError, UsageError
 from shortlist.models.loading import resolve
+from shortlist.pipeline.layout import Manifest
 
 FIELDS = [
     "rank",
@@ -137,7 +139,7 @@ def test_a_passage_that_is_none_is_named(tmp_path, bi_encoder):
 
 
 def test_a_relative_model_folder_is_found_from_elsewhere(tmp_path, bi_encoder, monkeypatch):
-    shutil.copytree(resolve("shortlist-cross-encoder-v1").path, tmp_path / "my-model")
+    shutil.copytree(resolve("shortlist-cross-encoder-v2").path, tmp_path / "my-model")
     monkeypatch.chdir(tmp_path)
     RetrieveRerankPipeline.build(NOTES, "x.idx", bi_encoder=bi_encoder, cross_encoder="./my-model")
     (tmp_path / "elsewhere").mkdir()
@@ -173,6 +175,17 @@ def test_the_same_model_under_another_name_is_accepted(notes_index, pipeline):
     opened = RetrieveRerankPipeline.open(notes_index, bi_encoder=path)
     assert opened.search("tea") == pipeline.search("tea")
     assert opened.search("tea")[0].score_kind == "fused"
+
+
+def test_an_index_of_the_edition_before_is_reranked_by_the_one_that_there_is(
+    notes_index, pipeline, tmp_path
+):
+    older = tmp_path / "older.idx"
+    shutil.copytree(notes_index, older)
+    manifest = Manifest.read(older)
+    assert manifest.cross_encoder == "shortlist-cross-encoder-v2"
+    replace(manifest, cross_encoder="shortlist-cross-encoder-v1").write(older)
+    assert RetrieveRerankPipeline.open(older).search("tea") == pipeline.search("tea")
 
 
 def test_without_a_second_stage(notes_index):

@@ -32,7 +32,7 @@ from shortlist.records import Passage
 
 PASSAGES = [Passage(str(n), text) for n, text in enumerate(NOTES)]
 QUESTIONS = ["how do plants make food?", "a warm drink of leaves and water", "sixteen pieces"]
-OURS = "shortlist-cross-encoder-v1"
+OURS = "shortlist-cross-encoder-v2"
 STATIC = "shortlist-static-v1"
 pytestmark = pytest.mark.usefixtures("notes_index")  # both stages are exported by then
 

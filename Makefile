@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(BIN)/shortlist demo
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # The classic uses, each run whole.
 examples: $(VENV)/installed-dev

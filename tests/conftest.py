@@ -19,16 +19,12 @@ LONGEST = (
     "test_change_verbs", "test_quantise", "test_browser", "test_check",
     "test_crash", "test_choose_command", "test_train_cross_encoder",
 )  # fmt: skip
-TOGETHER = {"test_contract": "milvus", "test_push": "milvus"}  # one server is enough
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests go to one process, the longest files first."""
+    """The longest files first; `--dist loadfile` gives each to one process, in this order."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))  # stable
-    for item in items:
-        group = TOGETHER.get(item.path.stem, str(item.path.relative_to(item.config.rootpath)))
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -181,12 +181,13 @@ def test_a_worker_is_killed_in_the_middle(source, model, cluster, tmp_path):
     killed = []
 
     def kill_one():
-        while waiting.is_set() and not (being_made := list(tmp_path.glob(".x.idx.*"))):
+        while waiting.is_set() and not (made := list(tmp_path.glob(".x.idx.*/manifest.json"))):
             time.sleep(0.01)
-        while waiting.is_set() and len(Index(being_made[0])) < 3 * BLOCK:
+        being_made = made[0].parent
+        while waiting.is_set() and len(Index(being_made)) < 3 * BLOCK:
             time.sleep(0.01)
         cluster.kill_a_worker()
-        killed.append(len(Index(being_made[0])))
+        killed.append(len(Index(being_made)))
 
     waiting = threading.Event()
     waiting.set()

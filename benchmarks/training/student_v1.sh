@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # How shortlist-student-v1 was trained: two of the six layers of the cross-encoder named, taught by it.
-# It chooses candidates in a cascade (benchmarks/cascade.py). Its log is student_v1.log beside this file.
+# It is to choose candidates in a cascade (benchmarks/cascade.py). Its log is student_v1.log beside this
+# file: one epoch, which was too little, so it is not shipped.
 set -euo pipefail
-data=${1:?usage: student_v1.sh DATA_FOLDER OUTPUT_FOLDER TEACHER}
-output=${2:?usage: student_v1.sh DATA_FOLDER OUTPUT_FOLDER TEACHER}
-teacher=${3:?usage: student_v1.sh DATA_FOLDER OUTPUT_FOLDER TEACHER}
+data=${1:?usage: student_v1.sh DATA_FOLDER OUTPUT_FOLDER TEACHER [EPOCHS]}
+output=${2:?usage: student_v1.sh DATA_FOLDER OUTPUT_FOLDER TEACHER [EPOCHS]}
+teacher=${3:?usage: student_v1.sh DATA_FOLDER OUTPUT_FOLDER TEACHER [EPOCHS]}
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
 
 held_out=()
@@ -18,4 +19,4 @@ shortlist train cross-encoder "$data/squad:4000" "$data/squadshifts_new_wiki:100
     "$data/fever_small:600" --unlabelled "$data/publications:600" \
     --init "$teacher" --teacher "$teacher" --layers 2 --negatives 6 --relative-margin 0 --ranks 1-100 \
     --max-passages 6000 --learning-rate 2e-4 --warmup-steps 40 --batch 16 --max-tokens 128 \
-    --read-tokens 128 --seed 3 "${held_out[@]}" -o "$output/shortlist-student-v1"
+    --read-tokens 128 --epochs "${4:-1}" --seed 3 "${held_out[@]}" -o "$output/shortlist-student-v1"

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from encode import SHARED
-from precision import by_question, change, ranked, rows_of
+from precision import by_question, change, named_rows, ranked
 
-from shortlist.data.qrels import read_qrels
 from shortlist.models.presets import PRESETS, Fusion
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.schedule import AdaptiveDepth
@@ -59,11 +58,7 @@ def main() -> None:
     parser.add_argument("--precision", default="int8")
     parser.add_argument("--data", type=Path, default=SHARED)
     args = parser.parse_args()
-    rows = [row | {"name": f"{row['set']} {row['query']}"} for row in rows_of(args.file)]
-    qrels = {
-        name: read_qrels(args.data / name / "qrels" / "dev.tsv")
-        for name in {row["set"] for row in rows}
-    }
+    rows, qrels = named_rows(args.file, args.data)
     halves = {"fitted on": rows[::2], "measured on": rows[1::2]}  # they are in random order
     print(f"{len(rows)} questions, all candidates: {max(len(r.get('ids', [])) for r in rows)}\n")
     print("| half | depth | mean depth | MRR@10 | nDCG@10 |")

@@ -21,21 +21,16 @@ from pathlib import Path
 
 import numpy as np
 from encode import SHARED
-from precision import AT_ONCE, by_question, change, ranked, rows_of
-from two_stages import passages_of
+from precision import AT_ONCE, by_question, change, named_rows, questions_of, ranked, rows_of
 
 from shortlist import BiEncoder, CrossEncoder, RetrieveRerankPipeline
 from shortlist.data.collections import Cutting
-from shortlist.data.qrels import read_qrels
-from shortlist.data.queries import read_queries
 from shortlist.models.cross_encoder import Scorer
 from shortlist.models.presets import MINILM, OUR_CROSS_ENCODER, PRESETS, Fusion
 from shortlist.pipeline.arrays import FloatArray
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.rescoring import rescored
 from shortlist.pipeline.schedule import FixedDepth
-from shortlist.pipeline.systems import first_stages
-from shortlist.records import Passage
 from shortlist.training.dev import indexed, read_dev
 
 DEPTH = 100
@@ -58,20 +53,18 @@ def score(args: argparse.Namespace) -> None:
     rows = rows_of(args.file)
     student = CrossEncoder.load(args.student, precision="auto")
     ways: dict[str, Scorer] = {"windows": student, "start": Start(student)}
-    passages: dict[str, dict[str, Passage]] = {}
-    queries = {}
-    for name in sorted({row["set"] for row in rows}):
-        folder = args.data / name
-        (stage,) = first_stages(passages_of(folder), args.work, ["minilm"], progress=None)
-        passages[name] = {p.id: p for p in stage.searcher.index.all_passages()}
-        queries[name] = read_queries(folder / "queries.jsonl")
+    sets = {name: questions_of(args, name, "auto") for name in sorted({r["set"] for r in rows})}
+    passages = {
+        name: {p.id: p for p in questions.searcher.index.all_passages()}
+        for name, questions in sets.items()
+    }
     seconds = dict.fromkeys(ways, 0.0)
     with args.out.open("w") as file:
         for first in range(0, len(rows), AT_ONCE):
             part = rows[first : first + AT_ONCE]
             asked = [row for row in part if "ids" in row]
             found = [
-                Candidates(queries[row["set"]][row["query"]],
+                Candidates(sets[row["set"]].texts[row["query"]],
                            [passages[row["set"]][i] for i in row["ids"]],
                            np.array(row["cosines"], np.float32))
                 for row in asked
@@ -98,11 +91,7 @@ def after_student(row: dict, reading: str, its: Fusion, keep: int) -> list[str]:
 
 
 def fit(args: argparse.Namespace) -> None:
-    rows = [row | {"name": f"{row['set']} {row['query']}"} for row in rows_of(args.file)]
-    qrels = {
-        name: read_qrels(args.data / name / "qrels" / "dev.tsv")
-        for name in sorted({row["set"] for row in rows})
-    }
+    rows, qrels = named_rows(args.file, args.data)
     halves = rows[::2], rows[1::2]  # they are in random order
 
     def values(part: list[dict], orders: list[list[str]]) -> FloatArray:

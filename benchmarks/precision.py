@@ -221,6 +221,13 @@ def rows_of(file: Path) -> list[dict]:
     return [json.loads(text) for text in file.read_text().splitlines()] if file.exists() else []
 
 
+def named_rows(file: Path, data: Path) -> tuple[list[dict], dict[str, dict]]:
+    """The rows of all sets, each with a name of its own, and the judgements by set."""
+    rows = [row | {"name": f"{row['set']} {row['query']}"} for row in rows_of(file)]
+    sets = {row["set"] for row in rows}
+    return rows, {name: read_qrels(data / name / "qrels" / "dev.tsv") for name in sets}
+
+
 def table(args: argparse.Namespace) -> None:
     if len(args.precisions) < 2:
         raise SystemExit("a table compares two precisions; one file has one")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shortlist.training.groups import Group, without
+from shortlist.training.groups import Group, only
 
 TRIES = 64  # batches that a row is offered to, before it waits for another epoch
 BATCHES_IN_A_WINDOW = 32  # sorted by length within a window: bucketed, and still mixed
@@ -94,8 +94,8 @@ class Said:
         right = []
         for group in groups:
             answers = self.answers[group.query]
-            wrong = [text for text in group.negatives if self.numbers[text] in answers]
-            right.append(without(group, wrong))
+            others = [text for text in group.negatives if self.numbers[text] not in answers]
+            right.append(only(group, others))
         return right
 
 
@@ -148,10 +148,10 @@ def apart(rows: Sequence[Group], said: Said) -> type:
     return Apart
 
 
-def waiting(rows: Sequence[Group], said: Said, batch: int) -> int:
-    """How many rows an epoch of `apart` leaves for another one."""
-    sampler = apart(rows, said)(range(len(rows)), batch_size=batch, drop_last=False)
-    return len(rows) - sum(map(len, sampler))
+def waiting(batches: type, rows: int, batch: int) -> int:
+    """How many of its rows an epoch of what `apart` made leaves for another one."""
+    sampler = batches(range(rows), batch_size=batch, drop_last=False)
+    return rows - sum(map(len, sampler))
 
 
 def _mutual(row: Group, said: Said) -> tuple[int, int]:

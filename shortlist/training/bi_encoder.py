@@ -131,7 +131,8 @@ def train(
         groups = few_of_each(groups, recipe.positives, recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     rows = [drawn(group, recipe.negatives, rng) for group in groups]
-    _check_apart(rows, said, recipe)
+    batches = apart(rows, said)
+    _check_apart(batches, len(rows), recipe)
     if resolve(recipe.init).is_static:
         raise UsageError(f"{recipe.init} is a table of token vectors; only networks are trained")
     place = Output(output, run_digest(recipe, recipe.init, groups, dev_key))
@@ -149,7 +150,7 @@ def train(
         _loss(model, recipe, dim),
         recipe,
         folder=place.partial,
-        batches=apart(rows, said),
+        batches=batches,
         epochs=recipe.epochs,
         dev_metric=dev_metric,
         checkpoint_every=checkpoint_every,
@@ -160,17 +161,17 @@ def train(
     return trained
 
 
-def _check_apart(rows: Sequence[Group], said: Said, recipe: BiEncoderRecipe) -> None:
-    left = waiting(rows, said, recipe.batch)
-    if len(rows) - left < 2:
+def _check_apart(batches: type, rows: int, recipe: BiEncoderRecipe) -> None:
+    left = waiting(batches, rows, recipe.batch)
+    if rows - left < 2:
         raise DataError(
-            f"{len(rows)} pairs that all answer one another are no training data: the negatives of "
+            f"{rows} pairs that all answer one another are no training data: the negatives of "
             "each are those of the others; give pairs about more things"
         )
     if left:
         log.info(
             "%d of %d pairs wait for another epoch: more say the same than there are steps",
-            left, len(rows),
+            left, rows,
         )  # fmt: skip
 
 

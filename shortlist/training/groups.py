@@ -80,12 +80,12 @@ def usable(groups: Sequence[Group], negatives: int) -> list[Group]:
     """
     kept, few, same = [], 0, 0
     for group in map(_whole_characters, groups):
-        wrong = [text for text in group.negatives if text.strip() and text != group.positive]
-        same += len(group.negatives) - len(wrong)
-        if len(wrong) < negatives:
+        right = [text for text in group.negatives if text.strip() and text != group.positive]
+        same += len(group.negatives) - len(right)
+        if len(right) < negatives:
             few += 1
             continue
-        kept.append(group if len(wrong) == len(group.negatives) else _only(group, wrong))
+        kept.append(only(group, right))
     if same:
         log.info("%d negatives are empty or equal to their positive and were left out", same)
     if few:
@@ -150,12 +150,10 @@ def few_of_each(groups: Sequence[Group], count: int, seed: int) -> list[Group]:
     return [groups[number] for number in sorted(np.concatenate(kept).tolist())]
 
 
-def without(group: Group, negatives: Sequence[str]) -> Group:
-    """The same without some of its negatives."""
-    return _only(group, [n for n in group.negatives if n not in negatives]) if negatives else group
-
-
-def _only(group: Group, negatives: Sequence[str]) -> Group:
+def only(group: Group, negatives: Sequence[str]) -> Group:
+    """The same with these of its negatives alone, and their scores."""
+    if len(negatives) == len(group.negatives):
+        return group
     scores = None
     if group.scores:
         said = dict(zip(group.negatives, group.scores[1:], strict=True))

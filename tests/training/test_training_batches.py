@@ -90,7 +90,7 @@ def test_a_group_larger_than_the_epoch_is_dealt_to_every_batch_and_others_take_t
     batches = batches_of(rows, said, 16)
     assert [sum(row < 380 for row in batch) for batch in batches] == [1] * 11  # of 161 rows
     assert {len(batch) for batch in batches} == {14, 15}
-    assert waiting(rows, said, 16) == 369
+    assert waiting(apart(rows, said), len(rows), 16) == 369
     seen = {row for epoch in range(30) for b in batches_of(rows, said, 16, epoch) for row in b}
     assert len(seen) > 150 + 150  # other pairs of the group in other epochs
     # one-way, any two of its pairs share a step that have no text in common

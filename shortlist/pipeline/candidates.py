@@ -19,16 +19,21 @@ class Candidates:
     similarities: FloatArray | None = None  # where `scores` are none of the bi-encoder
     skipped: int = 0  # better candidates that are not here
     ranks: Int64Array | None = None  # of retrieval, where they stand in another order
+    chosen_by: FloatArray | None = None  # the scores by which a student put them in that order
 
     @property
     def first_stage(self) -> FloatArray:
         """What the second stage's rule takes for the retrieval score."""
         return self.scores if self.similarities is None else self.similarities
 
+    @property
+    def retrieval_ranks(self) -> Sequence[int] | Int64Array:
+        """Of each, 1 is best."""
+        first = self.skipped + 1
+        return range(first, first + len(self.passages)) if self.ranks is None else self.ranks
+
     def hits(self, metric: str) -> list[Hit]:
         """The candidates as an answer of their own."""
-        first = self.skipped + 1
-        ranks = range(first, first + len(self.passages)) if self.ranks is None else self.ranks
         return [
             Hit(
                 rank=rank,
@@ -44,6 +49,7 @@ class Candidates:
                 metadata=passage.metadata,
             )
             for rank, (passage, score, found_at) in enumerate(
-                zip(self.passages, self.scores, ranks, strict=True), start=first
+                zip(self.passages, self.scores, self.retrieval_ranks, strict=True),
+                start=self.skipped + 1,
             )
         ]

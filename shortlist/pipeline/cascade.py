@@ -3,7 +3,8 @@
 The student is a few layers of the large one, taught by it (`shortlist train cross-encoder --layers
 --teacher`). It only chooses: the order and the scores are those of the large one, so a passage has
 the same score with a cascade as without (Nogueira et al. 2019, arXiv 1910.14424; Gao et al. 2020,
-arXiv 2007.11088).
+arXiv 2007.11088). Of a long passage it reads the start, which chooses as well as the best window,
+at a third of the time (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import numpy as np
 
 from shortlist.models.cross_encoder import Scorer
 from shortlist.models.presets import Fusion
-from shortlist.pipeline.arrays import Int64Array
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.rescoring import rescored
 from shortlist.pipeline.schedule import FixedDepth
@@ -42,26 +42,26 @@ class Cascade:
     ) -> list[Candidates]:
         """Put the best `keep` of each question's first `depth` in front, the others behind them.
 
-        Both parts are in the order of retrieval.
+        Those in front are in the student's order, equal ones in that of retrieval; the others are
+        in that of retrieval.
         """
-        said = rescored(self.student, candidates, FixedDepth(self.depth), on_batch)
+        plan = FixedDepth(self.depth)
+        said = rescored(self.student, candidates, plan, on_batch, windows=False)
         return [
-            _in_front(found, self._best(found, logits.logits.tolist()))
+            self._in_front(found, logits.logits.tolist())
             for found, logits in zip(candidates, said, strict=True)
         ]
 
-    def _best(self, found: Candidates, logits: Sequence[float]) -> Int64Array:
-        scores = self.fusion.scores(logits, found.first_stage, found.skipped + 1)
-        return np.sort(np.argsort(-np.array(scores), kind="stable")[: self.keep])
-
-
-def _in_front(found: Candidates, first: Int64Array) -> Candidates:
-    rest = np.setdiff1d(np.arange(len(found.passages)), first)
-    order = np.concatenate([first, rest])
-    return replace(
-        found,
-        passages=[found.passages[i] for i in order],
-        scores=found.scores[order],
-        similarities=None if found.similarities is None else found.similarities[order],
-        ranks=order + found.skipped + 1,
-    )
+    def _in_front(self, found: Candidates, logits: Sequence[float]) -> Candidates:
+        scores = np.array(self.fusion.scores(logits, found.first_stage, found.skipped + 1))
+        first = np.argsort(-scores, kind="stable")[: self.keep]
+        rest = np.setdiff1d(np.arange(len(found.passages)), first)
+        order = np.concatenate([first, rest])
+        return replace(
+            found,
+            passages=[found.passages[i] for i in order],
+            scores=found.scores[order],
+            similarities=None if found.similarities is None else found.similarities[order],
+            ranks=order + found.skipped + 1,
+            chosen_by=scores[first].astype(np.float32),
+        )

@@ -446,7 +446,7 @@ class RetrieveRerankPipeline:
                 if name is None:
                     raise UsageError(
                         f"there is no student of {self.cross_encoder_name} for a cascade; train "
-                        "one (shortlist train cross-encoder --layers 2 --teacher ...) and name it "
+                        "one (shortlist train cross-encoder --layers 3 --teacher ...) and name it "
                         "in student= (--student)"
                     )
                 self._student = self._caching(
@@ -570,7 +570,8 @@ class RetrieveRerankPipeline:
                 as this machine can; the queries are answered one after the other. Each hit says
                 how many there were in `depth`. Loading the models is not counted.
             cascade: a small cross-encoder, the large one's student, scores the first `depth`
-                candidates (by default 100), and the large one the best so many of them.
+                candidates (by default 100), and the large one the best so many of them; with
+                `adaptive` at most so many, until none can plausibly beat the best one.
             on_stage: told what took how long, in seconds: "encode", "retrieve", "rerank".
 
         Raises:
@@ -778,7 +779,8 @@ class RetrieveRerankPipeline:
         found = retrieved.found
         pairs = sum(min(effort.deepest, len(candidates.passages)) for candidates in found)
         cascade = self._cascade(effort)
-        pairs += effort.cascade * len(found) if effort.cascade else 0
+        pairs += cascade.keep * len(found) if cascade else 0
+        student = cascade.fusion if cascade else None
         # what is still to be done of a budget is known for one question at a time
         together = [found] if effort.budget_ms is None else [[one] for one in found]
         with self._bar("reranking", pairs, "pairs") as bar:
@@ -789,7 +791,7 @@ class RetrieveRerankPipeline:
                     self.cross_encoder,
                     self.fusion,
                     part,
-                    depth=effort.plan(self.fusion, self._pace, retrieved.started),
+                    depth=effort.plan(self.fusion, self._pace, retrieved.started, student),
                     metric=retrieved.kind,
                     cascade=cascade,
                     calibration=self.calibration,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from shortlist.models.cross_encoder import Scorer
 from shortlist.models.presets import Fusion
 from shortlist.pipeline.calibrated import with_relevance
@@ -88,6 +86,6 @@ def _reorder(
     ]
     if calibration:
         changed = with_relevance(changed, calibration)
-    order = np.argsort([-hit.score for hit in changed], kind="stable")
-    ordered = [*(changed[i] for i in order), *hits[depth:]]
+    changed.sort(key=lambda hit: (-hit.score, hit.retrieval_rank))
+    ordered = [*changed, *sorted(hits[depth:], key=lambda hit: hit.retrieval_rank)]
     return [replace(hit, rank=rank, depth=depth) for rank, hit in enumerate(ordered, start=1)]

@@ -30,8 +30,14 @@ def rescored(
     candidates: Sequence[Candidates],
     plan: Plan,
     on_batch: Callable[[int], object] | None,
+    *,
+    windows: bool = True,
 ) -> list[Rescored]:
-    """Rescore round by round, all queries of a round in one call, until the plan wants no more."""
+    """Rescore round by round, all queries of a round in one call, until the plan wants no more.
+
+    Of a passage that is longer than is read at once the best window counts, or without `windows`
+    its start.
+    """
     done = [Rescored(np.empty(0, np.float32), [], []) for _ in candidates]
     waiting = list(range(len(candidates)))
     while waiting:
@@ -40,7 +46,10 @@ def rescored(
             found, taken = candidates[number], len(done[number].logits)
             count = plan.more(found, done[number].logits)
             if block := found.passages[taken : taken + count]:
-                blocks.append((number, block, windows_of(cross_encoder, found.query, block)))
+                readings: list[Reading | None] = [None] * len(block)
+                if windows:
+                    readings = windows_of(cross_encoder, found.query, block)
+                blocks.append((number, block, readings))
         pairs = [
             (candidates[number].query, text)
             for number, block, readings in blocks

@@ -28,6 +28,7 @@ PAIR_UNITS = 150  # what a pair takes beside its length, in characters
 REFUSALS = 25  # questions
 ADAPTIVE_FIRST = 16  # candidates that are always rescored
 ADAPTIVE_BLOCK = 8  # candidates rescored between two looks at whether that was enough
+CHOSEN_FIRST, CHOSEN_BLOCK = 8, 4  # the same where a student has put them in order
 FIRST_BLOCK = 4  # candidates from which an unknown machine's pace is learned
 RESERVED = 0.1  # of a budget, for what comes after the rescoring, and for surprises
 LEAST_BLOCK = 2  # a single pair would leave all cores but one idle
@@ -42,7 +43,8 @@ class Effort:
             the most. None: 30, or 100.
         adaptive: stop where no remaining candidate can plausibly beat the best one.
         budget_ms: milliseconds from the question to the answer; models are loaded before.
-        cascade: a student looks at the candidates and leaves so many to be rescored.
+        cascade: a student looks at the candidates and leaves so many to be rescored; with
+            `adaptive` that is the most.
     """
 
     depth: int | None = None
@@ -81,24 +83,43 @@ class Effort:
         if self.budget_ms is not None:
             raise UsageError("a cascade has no budget_ms; use one of the two")
 
-    def plan(self, fusion: Fusion, pace: Pace, started: float) -> Plan:
+    def plan(
+        self, fusion: Fusion, pace: Pace, started: float, student: Fusion | None = None
+    ) -> Plan:
         """The plan for questions that were asked at `started`, by `time.perf_counter`.
 
+        Args:
+            fusion: how the scores are made that the passages will have.
+            pace: what is known of this machine.
+            started: when the questions were asked.
+            student: how the scores were made by which a cascade's student has chosen.
+
         Raises:
-            UsageError: adaptive, and that was not measured for the two models.
+            UsageError: adaptive, and that was not measured for the models.
         """
-        deepest = self.deepest if self.cascade is None else self.cascade
-        plan: Plan = FixedDepth(deepest)
+        if self.cascade is not None:
+            return self._plan_behind(self.cascade, student or Fusion(), fusion)
+        plan: Plan = FixedDepth(self.deepest)
         if self.adaptive:
             if fusion.plausible is None:
                 raise UsageError(
                     "the depth can be adaptive with the default models only, which it was measured "
                     "with; use depth= (--depth) or budget_ms= (--budget-ms) with others"
                 )
-            plan = AdaptiveDepth(deepest, fusion, fusion.plausible)
+            plan = AdaptiveDepth(self.deepest, fusion, fusion.plausible)
         if self.budget_ms is None:
             return plan
         return WithinBudget(plan, pace, seconds=self.budget_ms / 1000, started=started)
+
+    def _plan_behind(self, keep: int, student: Fusion, fusion: Fusion) -> Plan:
+        if not self.adaptive:
+            return FixedDepth(keep)
+        if student.plausible is None:
+            raise UsageError(
+                "a cascade can be adaptive with the student of the default models only, which it "
+                "was measured with; use cascade= (--cascade) alone with others"
+            )
+        return AdaptiveCascade(keep, fusion, student.plausible)
 
 
 class Plan(Protocol):
@@ -228,7 +249,37 @@ class AdaptiveDepth:
         return min(ADAPTIVE_BLOCK if done else ADAPTIVE_FIRST, left)
 
     def _may_be_beaten(self, found: Candidates, logits: FloatArray) -> bool:
-        scores = self.fusion.scores(logits, found.scores)
         following = len(logits)
         highest = self.fusion.score(self.plausible, float(found.scores[following]), following + 1)
-        return highest > max(scores)
+        return highest > _best(self.fusion, found, logits)
+
+
+@dataclass(frozen=True)
+class AdaptiveCascade:
+    """The same, behind a student that has put the candidates in its own order.
+
+    What remains is taken to reach at most the score that the student gave the next one, the
+    highest of them, and `plausible`. Fitted and measured by `benchmarks/cascade.py`.
+    """
+
+    depth: int
+    fusion: Fusion
+    plausible: float
+
+    def more(self, found: Candidates, logits: FloatArray) -> int:
+        """A first block, then block after block while a better one may come."""
+        chosen_by = () if found.chosen_by is None else found.chosen_by
+        done = len(logits)
+        left = min(self.depth, len(chosen_by)) - done
+        if left <= 0:
+            return 0
+        if not done:
+            return min(CHOSEN_FIRST, left)
+        highest = float(chosen_by[done]) + self.plausible
+        return min(CHOSEN_BLOCK, left) if highest > _best(self.fusion, found, logits) else 0
+
+
+def _best(fusion: Fusion, found: Candidates, logits: FloatArray) -> float:
+    """The highest score so far."""
+    seen = zip(logits, found.first_stage, found.retrieval_ranks, strict=False)
+    return max(fusion.score(float(logit), float(score), int(rank)) for logit, score, rank in seen)

@@ -12,10 +12,19 @@ from shortlist import Passage, RetrieveRerankPipeline
 from shortlist.errors import UsageError
 from shortlist.models.presets import Fusion
 from shortlist.models.registered import write_fusion
+from shortlist.models.windows import Reading
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.cascade import Cascade
 from shortlist.pipeline.rerank import reranked
-from shortlist.pipeline.schedule import Effort, Pace
+from shortlist.pipeline.schedule import (
+    CHOSEN_BLOCK,
+    CHOSEN_FIRST,
+    AdaptiveCascade,
+    AdaptiveDepth,
+    Effort,
+    FixedDepth,
+    Pace,
+)
 
 STUDENT_RULE = Fusion(logit=1.0, retrieval=3.0)
 RULE = Fusion(logit=1.0, retrieval=2.0, log_rank=-0.5)
@@ -69,6 +78,59 @@ def test_the_best_by_the_student_are_rescored_and_the_rest_follows(numbers, dept
     assert student.pairs == len(seen)
 
 
+@given(
+    numbers=st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=40),
+    keep=st.integers(1, 40),
+    plausible=st.integers(-6, 8),
+)
+def test_an_adaptive_cascade_hands_on_until_the_student_sees_no_better_one(
+    numbers, keep, plausible
+):
+    """By hand: in the student's order, a first block, then block after block."""
+    cosines = np.linspace(0.9, 0.1, len(numbers), dtype=np.float32)
+    passages = [Passage(f"p{n}", f"{a} {b}") for n, (a, b) in enumerate(numbers)]
+    plan = AdaptiveCascade(keep, RULE, float(plausible))
+    student, large = Written(0), Written(1)
+    (hits,) = reranked(
+        large, RULE, [Candidates("q", passages, cosines)], depth=plan, metric="cosine",
+        cascade=Cascade(student, STUDENT_RULE, 100, keep),
+    )  # fmt: skip
+
+    def student_says(i):
+        return numbers[i][0] + 3.0 * float(cosines[i])
+
+    def large_says(i):
+        return RULE.score(numbers[i][1], float(cosines[i]), i + 1)
+
+    order = sorted(range(len(numbers)), key=lambda i: (-student_says(i), i))[:keep]
+    done = min(CHOSEN_FIRST, len(order))
+    while done < len(order):
+        best = max(map(large_says, order[:done]))
+        if np.float32(student_says(order[done])) + plausible <= best:
+            break
+        done = min(done + CHOSEN_BLOCK, len(order))
+    chosen = sorted(order[:done], key=lambda i: (-large_says(i), i))
+    assert [hit.id for hit in hits[:done]] == [f"p{i}" for i in chosen]
+    assert large.pairs == done == hits[0].depth
+    rest = [hit.retrieval_rank for hit in hits[done:]]
+    assert rest == sorted(rest)
+    if all(large_says(i) <= student_says(i) + plausible - 1e-5 for i in order):
+        assert hits[0].id == f"p{min(order, key=lambda i: (-large_says(i), i))}"
+
+
+def test_the_student_reads_the_start_of_a_long_passage_the_large_one_its_windows():
+    class Long(Written):
+        def windows(self, query, passages):
+            return [Reading([(0, 3), (4, 7)], 0) for _ in passages]
+
+    student, large = Long(0), Long(0)
+    found = Candidates("q", [Passage("p", "1 2 5 6")], np.ones(1, np.float32))
+    reranked(
+        large, RULE, [found], depth=1, metric="cosine", cascade=Cascade(student, RULE, 1, 1)
+    )  # fmt: skip
+    assert (student.pairs, large.pairs) == (1, 2)
+
+
 def test_what_a_search_with_a_cascade_costs_and_finds(bi_encoder, tmp_path):
     texts = [f"{(7 * n) % 8 - 4} {(3 * n) % 8 - 4} {note}" for n, note in enumerate(NOTES)]
     RetrieveRerankPipeline.build(texts, tmp_path / "x.idx", bi_encoder=bi_encoder)
@@ -105,6 +167,17 @@ def test_how_deep_a_cascade_goes():
     found = Candidates("q", [Passage("p", "x")] * 50, np.ones(50, np.float32))
     plan = Effort(depth=40, cascade=10).plan(Fusion(), Pace(), 0.0)
     assert plan.more(found, np.empty(0, np.float32)) == 10
+
+
+def test_an_adaptive_cascade_takes_what_was_measured_with_the_student():
+    measured = Fusion(plausible=3.0)
+    adaptive, fixed = Effort(cascade=20, adaptive=True), Effort(cascade=20)
+    assert fixed.plan(RULE, Pace(), 0.0, measured) == FixedDepth(20)
+    assert adaptive.plan(RULE, Pace(), 0.0, measured) == AdaptiveCascade(20, RULE, 3.0)
+    with pytest.raises(UsageError, match="can be adaptive with the student of the default models"):
+        adaptive.plan(measured, Pace(), 0.0, Fusion())
+    alone = Effort(adaptive=True).plan(measured, Pace(), 0.0)
+    assert alone == AdaptiveDepth(100, measured, 3.0)
 
 
 def test_behind_keywords_the_students_logit_decides(bi_encoder, tmp_path):

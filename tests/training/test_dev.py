@@ -242,7 +242,7 @@ def test_the_commands_train_measure_and_register(settings, tmp_path, exports):
     done = CliRunner().invoke(
         app,
         ["cross-encoder", str(data), "-o", str(second), *small, "--bi-encoder", str(first),
-         "--init", "shortlist-cross-encoder-v2", "--layers", "2", "--teacher",
+         "--init", "shortlist-cross-encoder-v2", "--layers", "3", "--teacher",
          "shortlist-cross-encoder-v2", "--preset", "notes"],
         catch_exceptions=False,
     )  # fmt: skip

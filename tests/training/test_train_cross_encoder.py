@@ -107,11 +107,11 @@ def test_a_student_has_some_of_the_layers_and_learns_its_teachers_order(tmp_path
     np.testing.assert_allclose(
         groups[3].scores, teacher.score([(QUESTIONS[3], t) for t in GROUPS[3].passages]), atol=1e-4
     )
-    recipe = replace(RECIPE, init="shortlist-cross-encoder-v2", layers=2)
+    recipe = replace(RECIPE, init="shortlist-cross-encoder-v2", layers=5, learning_rate=1e-4)
     done = train(groups, tmp_path / "student", recipe)
     assert np.mean(done.losses[-3:]) < 0.7 * done.losses[0]  # of the teacher, not of truth
     config = json.loads((tmp_path / "student/config.json").read_text())
-    assert config["num_hidden_layers"] == 2
+    assert config["num_hidden_layers"] == 5
 
 
 def test_a_head_of_several_labels_gives_way_to_a_new_one(tmp_path):
@@ -148,6 +148,18 @@ def test_layers_that_cannot_be_kept(tmp_path):
 
     with pytest.raises(ModelError, match="Other has no layers that can be taken out"):
         keep_layers(Other(), 2)
+
+
+def test_the_lowest_layers_are_kept():
+    from transformers import BertConfig, BertModel
+
+    small = BertConfig(hidden_size=8, num_hidden_layers=4, num_attention_heads=2,
+                       intermediate_size=8, vocab_size=32)  # fmt: skip
+    model = BertModel(small)
+    lowest = list(model.encoder.layer)[:3]
+    keep_layers(model, 3)
+    assert list(model.encoder.layer) == lowest
+    assert model.config.num_hidden_layers == 3
 
 
 def test_a_loss_that_is_no_number_is_told(tmp_path):

@@ -17,8 +17,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,8 @@ from shortlist.data.collections import Cutting
 from shortlist.models.presets import MINILM, OUR_CROSS_ENCODER, PRESETS, Fusion
 from shortlist.pipeline.arrays import FloatArray
 from shortlist.pipeline.candidates import Candidates
+from shortlist.pipeline.cascade import Cascade
+from shortlist.pipeline.rerank import reranked
 from shortlist.pipeline.rescoring import rescored
 from shortlist.pipeline.schedule import AdaptiveCascade, FixedDepth
 from shortlist.records import Passage
@@ -37,13 +39,14 @@ from shortlist.training.dev import indexed, read_dev
 
 DEPTH = 100
 FUSION = PRESETS["minilm"].fusion
-KEEPS = (5, 8, 10, 12, 16, 20, 25, 30, 40)
-MOST = (30, 40, 60)  # that are handed on where the student decides how many
+KEEPS = (8, 12, 16, 20, 30, 40)
+MOST = (40, 60)  # that are handed on where the student decides how many
 FITTED_KEEP = 16
-ALLOWED = 0.005  # of MRR@10, on the half that is fitted on
-PLAUSIBLE = [float(value) for value in range(-4, 11)]
+ALLOWED = 0.0075  # of MRR@10, on the half that is fitted on; 1 % is the aim for others
+STUDENT_COST = 0.27  # of a pair, beside the large one's: see `speed`
+PLAUSIBLE = [float(value) for value in range(-4, 7)]
 RULES = [Fusion(logit=1.0, retrieval=weight, floor=floor)
-         for floor in (None, -6.0, -2.0) for weight in (0.0, 5.0, 10.0, 20.0, 30.0)]  # fmt: skip
+         for floor in (None, -2.0) for weight in (5.0, 10.0, 20.0, 30.0)]  # fmt: skip
 
 
 def score(args: argparse.Namespace) -> None:
@@ -72,39 +75,57 @@ def score(args: argparse.Namespace) -> None:
     print(f"{len(rows)} questions in {time.monotonic() - start:.0f} s")
 
 
-def chosen(row: dict, its: Fusion) -> tuple[np.ndarray, np.ndarray]:
-    """The candidates in the student's order, and its scores."""
-    scores = np.array(its.scores(row["student"], row["cosines"]))
-    order = np.argsort(-scores, kind="stable")
-    return order, scores[order]
+class Recorded:
+    """Says what a model said before: its logit of the candidate whose number is the text."""
+
+    name = fingerprint = "recorded"
+
+    def __init__(self, rows: Sequence[dict], what: str) -> None:
+        self._logits = [row.get(what, []) for row in rows]
+        self.pairs = 0
+
+    def score(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        on_batch: Callable[[int], object] | None = None,  # noqa: ARG002
+    ) -> FloatArray:
+        self.pairs += len(pairs)
+        return np.array([self._logits[int(row)][int(place)] for row, place in pairs], np.float32)
 
 
-def handed_on(row: dict, its: Fusion, keep: int) -> int:
-    """How many the rule of the package hands on, at most `keep`."""
-    if "ids" not in row or its.plausible is None:
-        return keep
-    order, scores = chosen(row, its)
-    cosines, logits = (np.array(row[kind], np.float32)[order] for kind in ("cosines", "int8"))
-    passages = [Passage(row["ids"][i], "") for i in order]
-    found = Candidates(
-        "", passages, cosines, ranks=order + 1, chosen_by=scores[:keep].astype(np.float32)
-    )
-    plan = AdaptiveCascade(keep, FUSION, its.plausible)
-    done = 0
-    while more := plan.more(found, logits[:done]):
-        done += more
-    return done
+@dataclass(frozen=True)
+class Tried:
+    """What a rule did: the passages of each question in order, and what was read in the mean."""
+
+    orders: list[list[str]]
+    by_large: float
+    by_student: float
 
 
-def after_student(row: dict, its: Fusion, count: int) -> list[str]:
-    """What is shown: the large one's order of those that it is handed, then the others."""
-    if "ids" not in row:
-        return ranked(row, FUSION, "int8")
-    order, _ = chosen(row, its)
-    places = np.sort(order[:count])
-    scored = [(-FUSION.score(row["int8"][i], row["cosines"][i], i + 1), i) for i in places]
-    first = [i for _, i in sorted(scored)]
-    return [row["ids"][i] for i in (*first, *np.setdiff1d(np.arange(len(order)), places))]
+def tried(rows: Sequence[dict], its: Fusion, keep: int) -> Tried:
+    """Ask the cascade of the package, with what both models said."""
+    found = [
+        Candidates(
+            str(number),
+            [Passage(str(place), str(place)) for place in range(len(row.get("ids", [])))],
+            np.array(row.get("cosines", []), np.float32),
+        )
+        for number, row in enumerate(rows)
+    ]
+    large, student = Recorded(rows, "int8"), Recorded(rows, "student")
+    plan = FixedDepth(keep)
+    if its.plausible is not None:
+        plan = AdaptiveCascade(keep, FUSION, its.plausible)
+    answers = reranked(
+        large, FUSION, found, depth=plan, metric="cosine",
+        cascade=Cascade(student, its, DEPTH, keep),
+    )  # fmt: skip
+    orders = [
+        [row["ids"][int(hit.id)] for hit in hits] if hits else ranked(row, FUSION, "int8")
+        for row, hits in zip(rows, answers, strict=True)
+    ]
+    asked = sum("ids" in row for row in rows)
+    return Tried(orders, large.pairs / asked, student.pairs / asked)
 
 
 def fit(args: argparse.Namespace) -> None:
@@ -116,51 +137,53 @@ def fit(args: argparse.Namespace) -> None:
         judged = {row["name"]: qrels[row["set"]][row["query"]] for row in part}
         return by_question(run, judged, "MRR@10")
 
-    def tried(part: list[dict], its: Fusion, keep: int) -> tuple[float, FloatArray]:
-        """How many are handed on in the mean, and MRR@10 of each question."""
-        counts = [handed_on(row, its, keep) for row in part]
-        orders = [after_student(r, its, n) for r, n in zip(part, counts, strict=True)]
-        mean = np.mean([n for n, row in zip(counts, part, strict=True) if "ids" in row])
-        return float(mean), values(part, orders)
-
     fitted, before = (values(part, [ranked(r, FUSION, "int8") for r in part])
                       for part in (ours, others))  # fmt: skip
+
+    def loss(its: Fusion, keep: int) -> float:
+        return float(1 - values(ours, tried(ours, its, keep).orders).mean() / fitted.mean())
+
+    def show(rule: str, keep: str, on_ours: str, read: tuple[float, float], after) -> None:
+        means = f"{read[0]:.1f} | {read[1]:.1f} | {after.mean():.4f}"
+        print(f"| {rule} | {keep} | {on_ours} | {means} | {change(before, after)} |", flush=True)
+
+    def show_tried(its: Fusion, keep: int, how: str) -> None:
+        done = tried(others, its, keep)
+        read = (done.by_student, done.by_large)
+        show(_named(its), how, f"{-loss(its, keep):+.2%}", read, values(others, done.orders))
+
     print(
         f"{len(rows)} questions; MRR@10 with all {DEPTH} read by the large one: "
         f"{fitted.mean():.4f} on the half that is fitted on, {before.mean():.4f} on the other\n"
     )
-    print("| rule, fitted | handed on | fitted on | other half: handed on | MRR@10 | change (95 %) "
-          "|\n|---|---|---|---|---|---|")  # fmt: skip
-
-    def show(rule: str, keep: str, loss: str, mean: float, after: FloatArray) -> None:
-        cells = (rule, keep, loss, f"{mean:.1f}", f"{after.mean():.4f}", change(before, after))
-        print(f"| {' | '.join(cells)} |", flush=True)
-
+    print("| rule, fitted | handed on | fitted on | other half: read by the student | by the large "
+          "one | MRR@10 | change (95 %) |\n|---|---|---|---|---|---|---|")  # fmt: skip
     for depth in (10, 30):
-        after = values(others, [ranked(row, FUSION, "int8", depth) for row in others])
-        show("no student", f"first {depth}", "", depth, after)
-    its = max(RULES, key=lambda rule: tried(ours, rule, FITTED_KEEP)[1].mean())
+        orders = [ranked(row, FUSION, "int8", depth) for row in others]
+        show("no student", f"first {depth}", "", (0, depth), values(others, orders))
+    its = min(RULES, key=lambda rule: loss(rule, FITTED_KEEP))
     for keep in KEEPS:
-        loss = tried(ours, its, keep)[1].mean() / fitted.mean() - 1
-        show(_named(its), str(keep), f"{loss:+.2%}", *tried(others, its, keep))
+        show_tried(its, keep, str(keep))
     for most in MOST:
-        its, mean, loss = _fewest(ours, fitted, most, tried)
-        show(_named(its), f"at most {most}", f"{mean:.1f}, {loss:+.2%}", *tried(others, its, most))
+        show_tried(_fewest(ours, most, loss), most, f"at most {most}")
 
 
-def _fewest(part: Sequence[dict], all_read: FloatArray, most: int, tried) -> tuple:
-    """The rule that hands on the fewest of those that lose at most `ALLOWED`."""
+def _fewest(part: Sequence[dict], most: int, loss: Callable[[Fusion, int], float]) -> Fusion:
+    """The rule that costs least, of those that lose at most `ALLOWED`.
+
+    So must the same rule with every larger `plausible`: one that loses less by chance is no better.
+    """
     found = []
     for rule in RULES:
-        for plausible in PLAUSIBLE:
+        for plausible in reversed(PLAUSIBLE):
             its = replace(rule, plausible=plausible)
-            mean, got = tried(part, its, most)
-            loss = got.mean() / all_read.mean() - 1
-            if loss >= -ALLOWED:
-                found.append((mean, -loss, its))
+            if loss(its, most) > ALLOWED:
                 break
-    mean, loss, its = min(found, key=lambda one: one[:2])
-    return its, mean, -loss
+            done = tried(part, its, most)
+            found.append((done.by_large + STUDENT_COST * done.by_student, plausible, its))
+    if not found:
+        raise SystemExit(f"no rule loses as little as {ALLOWED:.2%} with at most {most} handed on")
+    return min(found, key=lambda one: one[:2])[2]
 
 
 def _named(its: Fusion) -> str:
@@ -220,7 +243,7 @@ def main() -> None:
     timing.add_argument("--work", type=Path, default=Path("work/cascade-indexes"))
     timing.add_argument("--large", default=OUR_CROSS_ENCODER)
     timing.add_argument("--questions", type=int, default=20)
-    timing.add_argument("--keep", type=int, nargs="+", default=[16, 20])
+    timing.add_argument("--keep", type=int, nargs="+", default=[20])
     timing.add_argument("--most", type=int, default=40)
     timing.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()

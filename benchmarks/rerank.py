@@ -6,7 +6,8 @@
 
 `speed` scores the same pairs, round by round in turn (see encode.py): Quora's questions as
 passages, SQuAD's paragraphs, and several of them joined. `questions` reranks the first 100
-candidates of dev questions of squad, whole and with an adaptive depth; both sides sort by length.
+candidates of dev questions of squad, cut as `predict` cuts them, in windows as the pipeline reads
+them, with an adaptive depth, and behind our student; both sides sort by length.
 `budget` asks one question after the other and tells how many answers came in time. What int8 and
 an adaptive depth cost in quality is measured by precision.py and adaptive_depth.py.
 """
@@ -27,13 +28,17 @@ from precision import questions_of
 from shortlist import CrossEncoder, RetrieveRerankPipeline
 from shortlist.data.queries import read_queries
 from shortlist.models.loading import resolve
-from shortlist.models.presets import OUR_CROSS_ENCODER, PRESETS
+from shortlist.models.presets import MINILM, OUR_CROSS_ENCODER, OUR_STUDENT, PRESETS
+from shortlist.models.registered import fusion_for
 from shortlist.pipeline.candidates import Candidates
+from shortlist.pipeline.cascade import Cascade
 from shortlist.pipeline.rerank import reranked
-from shortlist.pipeline.schedule import DEEPEST, Effort, Pace
+from shortlist.pipeline.rescoring import rescored
+from shortlist.pipeline.schedule import DEEPEST, Effort, FixedDepth, Pace
 
 PRECISIONS = ("float32", "int8")
 QUESTIONS = 8
+HANDED_ON = 30  # at most
 FUSION = PRESETS["minilm"].fusion
 
 
@@ -88,28 +93,39 @@ def questions(args: argparse.Namespace) -> None:
     reference = reference_of(args.model)
     models = {p: CrossEncoder.load(args.model, device="cpu", precision=p) for p in PRECISIONS}
 
-    def ours(precision: str, effort: Effort) -> Callable[[], object]:
+    student = CrossEncoder.load(OUR_STUDENT, device="cpu", precision="int8")
+    cascade = Cascade(student, fusion_for(MINILM, OUR_STUDENT), DEEPEST, HANDED_ON)
+
+    def ours(precision: str, effort: Effort) -> Callable[[], float]:
         def work() -> float:
-            plan = effort.plan(FUSION, Pace(), 0.0)
-            answers = reranked(models[precision], FUSION, found, depth=plan, metric="cosine")
+            plan = effort.plan(FUSION, Pace(), 0.0, cascade.fusion)
+            answers = reranked(
+                models[precision], FUSION, found, depth=plan, metric="cosine",
+                cascade=cascade if effort.cascade else None,
+            )  # fmt: skip
             return float(np.mean([hits[0].depth for hits in answers]))
 
         return work
 
-    whole, adaptive = Effort(depth=DEEPEST), Effort(adaptive=True)
-    systems = {
+    def cut() -> object:
+        return rescored(models["int8"], found, FixedDepth(DEEPEST), None, windows=False)
+
+    whole = Effort(depth=DEEPEST)
+    adaptive = ours("int8", Effort(adaptive=True))
+    behind_student = ours("int8", Effort(adaptive=True, cascade=HANDED_ON))
+    systems: dict[str, Callable[[], Any]] = {
         "CrossEncoder.predict": lambda: reference.predict(pairs),
+        "int8, cut as predict cuts": cut,
         "float32": ours("float32", whole),
         "int8": ours("int8", whole),
-        "int8, adaptive": ours("int8", adaptive),
+        "int8, adaptive": adaptive,
+        "int8, adaptive, behind the student": behind_student,
     }
-    depth = systems["int8, adaptive"]()
+    depths = f"{adaptive():.1f}, behind the student {behind_student():.1f}"
     reference.predict(pairs[:64])
     seconds = in_turn(systems, args.rounds, warm=False)
     print(f"{args.model}: {machine()}")
-    print(
-        f"{len(found)} questions of squad dev, {len(pairs):,} pairs; adaptive: {depth:.1f} each\n"
-    )
+    print(f"{len(found)} questions of squad dev, {len(pairs):,} pairs; adaptive: {depths} each\n")
     print("| system | seconds, median | ratio | ratios of the rounds |")
     print("|---|---|---|---|")
     for name, values in seconds.items():

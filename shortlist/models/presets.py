@@ -19,6 +19,7 @@ TaskKind = Literal["asymmetric", "symmetric", "both"]
 
 MINILM = "all-MiniLM-L6-v2"
 OUR_CROSS_ENCODER = "shortlist-cross-encoder-v2"
+OUR_STUDENT = "shortlist-student-v1"
 OUR_STATIC_BI_ENCODER = "shortlist-static-v1"
 
 
@@ -89,7 +90,7 @@ class Preset:
 DEFAULT_PRESET = "minilm"
 
 # Cross-encoder -> the small one that chooses for it in a cascade
-STUDENTS: dict[str, str] = {}
+STUDENTS = {OUR_CROSS_ENCODER: OUR_STUDENT}
 
 # BM25 and our cross-encoder; no preset, for there is no bi-encoder in it
 BM25_FUSION = Fusion(logit=1.0, retrieval=0.5, floor=-4.0)
@@ -104,7 +105,7 @@ PRESETS: dict[str, Preset] = {
             cross_encoder=OUR_CROSS_ENCODER,
             note="the default; works offline, English",
             licence="Apache-2.0",
-            fusion=Fusion(logit=1.0, retrieval=5.0, floor=-2.0, plausible=5.0),
+            fusion=Fusion(logit=1.0, retrieval=5.0, floor=-2.0, plausible=6.0),
             calibration=Calibration(slope=0.3775, intercept=-4.3245, answered_from=0.0330),
         ),
         Preset(

@@ -16,9 +16,12 @@ import numpy as np
 
 from shortlist.models.cross_encoder import Scorer
 from shortlist.models.presets import Fusion
+from shortlist.pipeline.arrays import Int64Array
 from shortlist.pipeline.candidates import Candidates
-from shortlist.pipeline.rescoring import rescored
-from shortlist.pipeline.schedule import FixedDepth
+from shortlist.pipeline.rescoring import NOTHING, Rescored, rescored
+from shortlist.pipeline.schedule import AdaptiveCascade, FixedDepth, Plan
+
+FIRST_LOOK = 32
 
 
 @dataclass(frozen=True)
@@ -28,40 +31,83 @@ class Cascade:
     Attributes:
         student: a cross-encoder that is much faster than the one it chooses for.
         fusion: how its logit and the retrieval score make one score.
-        depth: candidates that it looks at.
-        keep: the best of them are handed on.
+        depth: candidates that it looks at, at most.
+        keep: the best of them are handed on, at most.
+        first_look: candidates that it looks at before an adaptive plan may end it.
     """
 
     student: Scorer
     fusion: Fusion
     depth: int
     keep: int
+    first_look: int = FIRST_LOOK
 
-    def chosen(
-        self, candidates: Sequence[Candidates], on_batch: Callable[[int], object] | None = None
-    ) -> list[Candidates]:
-        """Put the best `keep` of each question's first `depth` in front, the others behind them.
+    def rescored(
+        self,
+        large: Scorer,
+        candidates: Sequence[Candidates],
+        plan: Plan,
+        on_batch: Callable[[int], object] | None = None,
+    ) -> tuple[list[Candidates], list[Rescored]]:
+        """Let the large one rescore what the student hands on.
 
-        Those in front are in the student's order, equal ones in that of retrieval; the others are
-        in that of retrieval.
+        With an adaptive plan the student looks at the first candidates, and at the others where
+        these were not enough.
+
+        Returns:
+            The candidates of each question, those that were rescored in front and the others
+            behind them; and what the large one said.
         """
-        plan = FixedDepth(self.depth)
-        said = rescored(self.student, candidates, plan, on_batch, windows=False)
-        return [
-            self._in_front(found, logits.logits.tolist())
-            for found, logits in zip(candidates, said, strict=True)
-        ]
+        ordered = list(candidates)
+        by_student, by_large = [NOTHING] * len(ordered), [NOTHING] * len(ordered)
+        waiting = list(range(len(ordered)))
+        for looked in self._looks(plan):
+            student_said = rescored(
+                self.student, [candidates[i] for i in waiting],
+                FixedDepth(looked), on_batch,
+                windows=False, known=[by_student[i] for i in waiting],
+            )  # fmt: skip
+            handed_on = [
+                self._in_front(candidates[i], said, ordered[i].ranks, len(by_large[i].logits))
+                for i, said in zip(waiting, student_said, strict=True)
+            ]
+            large_said = rescored(
+                large, handed_on, plan, on_batch, known=[by_large[i] for i in waiting]
+            )
+            for i, said, found, answer in zip(
+                waiting, student_said, handed_on, large_said, strict=True
+            ):
+                by_student[i], ordered[i], by_large[i] = said, found, answer
+            if isinstance(plan, AdaptiveCascade):
+                waiting = [
+                    i for i in waiting
+                    if not plan.is_enough(candidates[i], ordered[i], by_large[i].logits, looked)
+                ]  # fmt: skip
+        return ordered, by_large
 
-    def _in_front(self, found: Candidates, logits: Sequence[float]) -> Candidates:
-        scores = np.array(self.fusion.scores(logits, found.first_stage, found.skipped + 1))
-        first = np.argsort(-scores, kind="stable")[: self.keep]
-        rest = np.setdiff1d(np.arange(len(found.passages)), first)
-        order = np.concatenate([first, rest])
+    def _looks(self, plan: Plan) -> list[int]:
+        """How many candidates the student has looked at after each look."""
+        first = self.first_look if isinstance(plan, AdaptiveCascade) else self.depth
+        return [first, self.depth] if first < self.depth else [self.depth]
+
+    def _in_front(
+        self, found: Candidates, said: Rescored, ranks: Int64Array | None, done: int
+    ) -> Candidates:
+        """Put the best `keep` in front, in the student's order, the others behind them.
+
+        The first `done` of the order so far, which the large one has read, stay where they are.
+        """
+        before = found.skipped + 1
+        scores = np.array(self.fusion.scores(said.logits, found.first_stage, before))
+        by_score = np.argsort(-scores, kind="stable")
+        read = by_score[:0] if ranks is None else ranks[:done] - before
+        first = np.concatenate([read, by_score[~np.isin(by_score, read)]])[: self.keep]
+        order = np.concatenate([first, np.setdiff1d(np.arange(len(found.passages)), first)])
         return replace(
             found,
             passages=[found.passages[i] for i in order],
             scores=found.scores[order],
             similarities=None if found.similarities is None else found.similarities[order],
-            ranks=order + found.skipped + 1,
+            ranks=order + before,
             chosen_by=scores[first].astype(np.float32),
         )

@@ -40,7 +40,7 @@ def reranked(
         candidates: of each query, best first.
         depth: how many of each are rescored, or a plan that decides it step by step.
         metric: the kind of score that the candidates have.
-        cascade: a student that chooses the candidates; the first of what it leaves are rescored.
+        cascade: a student that chooses which are rescored; the plan is a number or its own.
         calibration: of the scores that are made, for `Hit.relevance`.
         on_batch: told the number of pairs after each batch.
     """
@@ -49,8 +49,9 @@ def reranked(
     for start in range(0, len(candidates), QUERIES_AT_ONCE):
         part = candidates[start : start + QUERIES_AT_ONCE]
         if cascade:
-            part = cascade.chosen(part, on_batch)
-        said = rescored(cross_encoder, part, plan, on_batch)
+            part, said = cascade.rescored(cross_encoder, part, plan, on_batch)
+        else:
+            said = rescored(cross_encoder, part, plan, on_batch)
         answers += [
             _reorder(found, metric, logits, fusion, calibration)
             for found, logits in zip(part, said, strict=True)

@@ -25,6 +25,9 @@ class Rescored:
     cut_tokens: Sequence[int]  # tokens of each that no window holds
 
 
+NOTHING = Rescored(np.empty(0, np.float32), [], [])
+
+
 def rescored(
     cross_encoder: Scorer,
     candidates: Sequence[Candidates],
@@ -32,13 +35,14 @@ def rescored(
     on_batch: Callable[[int], object] | None,
     *,
     windows: bool = True,
+    known: Sequence[Rescored] | None = None,
 ) -> list[Rescored]:
     """Rescore round by round, all queries of a round in one call, until the plan wants no more.
 
     Of a passage that is longer than is read at once the best window counts, or without `windows`
-    its start.
+    its start. `known` is what was said of the first candidates of each; it is gone on behind them.
     """
-    done = [Rescored(np.empty(0, np.float32), [], []) for _ in candidates]
+    done = list(known) if known else [NOTHING] * len(candidates)
     waiting = list(range(len(candidates)))
     while waiting:
         blocks: list[tuple[int, Sequence[Passage], list[Reading | None]]] = []

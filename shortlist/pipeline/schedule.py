@@ -259,7 +259,8 @@ class AdaptiveCascade:
     """The same, behind a student that has put the candidates in its own order.
 
     What remains is taken to reach at most the score that the student gave the next one, the
-    highest of them, and `plausible`. Fitted and measured by `benchmarks/cascade.py`.
+    highest of them, and `plausible`; what the student has not looked at yet, as much as
+    `AdaptiveDepth` says. Fitted and measured by `benchmarks/cascade.py`.
     """
 
     depth: int
@@ -277,6 +278,27 @@ class AdaptiveCascade:
             return min(CHOSEN_FIRST, left)
         highest = float(chosen_by[done]) + self.plausible
         return min(CHOSEN_BLOCK, left) if highest > _best(self.fusion, found, logits) else 0
+
+    def is_enough(
+        self, found: Candidates, handed_on: Candidates, logits: FloatArray, looked: int
+    ) -> bool:
+        """Whether no candidate that the student has not looked at can plausibly be the best.
+
+        They are taken to reach what `AdaptiveDepth` takes them to reach.
+
+        Args:
+            found: the candidates in the order of retrieval.
+            handed_on: those that the large one has read are the first of them.
+            logits: what it said.
+            looked: how many of `found` the student has looked at.
+        """
+        if looked >= len(found.passages):
+            return True
+        if self.fusion.plausible is None:
+            return False
+        score, rank = float(found.scores[looked]), int(found.retrieval_ranks[looked])
+        highest = self.fusion.score(self.fusion.plausible, score, rank)
+        return highest <= _best(self.fusion, handed_on, logits)
 
 
 def _best(fusion: Fusion, found: Candidates, logits: FloatArray) -> float:

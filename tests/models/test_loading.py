@@ -58,7 +58,8 @@ def test_a_missing_weights_package_names_the_command(monkeypatch):
 @pytest.mark.parametrize("name", ["someone/some-model", "some-model", "not a name!"])
 def test_an_unknown_name_lists_what_is_here(name):
     with pytest.raises(
-        ModelError, match="all-MiniLM-L6-v2, shortlist-cross-encoder-v2, shortlist-static"
+        ModelError,
+        match="all-MiniLM-L6-v2, shortlist-cross-encoder-v2, shortlist-static-v1, shortlist-stud",
     ):
         resolve(name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from notes import NOTES
 
@@ -78,44 +78,53 @@ def test_the_best_by_the_student_are_rescored_and_the_rest_follows(numbers, dept
     assert student.pairs == len(seen)
 
 
+@settings(max_examples=300, deadline=None)
 @given(
     numbers=st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=40),
     keep=st.integers(1, 40),
-    plausible=st.integers(-6, 8),
+    first_look=st.integers(1, 30),
+    wrong_by=st.integers(-6, 8),
+    plausible=st.none() | st.integers(-4, 4),
 )
-def test_an_adaptive_cascade_hands_on_until_the_student_sees_no_better_one(
-    numbers, keep, plausible
+def test_an_adaptive_cascade_hands_on_until_no_better_one_is_plausible(
+    numbers, keep, first_look, wrong_by, plausible
 ):
-    """By hand: in the student's order, a first block, then block after block."""
+    """By hand, with sets: look, hand on block after block, and look at the rest if need be."""
     cosines = np.linspace(0.9, 0.1, len(numbers), dtype=np.float32)
     passages = [Passage(f"p{n}", f"{a} {b}") for n, (a, b) in enumerate(numbers)]
-    plan = AdaptiveCascade(keep, RULE, float(plausible))
+    rule = Fusion(logit=1.0, retrieval=2.0, plausible=plausible)
     student, large = Written(0), Written(1)
     (hits,) = reranked(
-        large, RULE, [Candidates("q", passages, cosines)], depth=plan, metric="cosine",
-        cascade=Cascade(student, STUDENT_RULE, 100, keep),
+        large, rule, [Candidates("q", passages, cosines)], metric="cosine",
+        depth=AdaptiveCascade(keep, rule, float(wrong_by)),
+        cascade=Cascade(student, STUDENT_RULE, 100, keep, first_look),
     )  # fmt: skip
 
     def student_says(i):
-        return numbers[i][0] + 3.0 * float(cosines[i])
+        return np.float32(STUDENT_RULE.score(numbers[i][0], float(cosines[i]), i + 1))
 
     def large_says(i):
-        return RULE.score(numbers[i][1], float(cosines[i]), i + 1)
+        return rule.score(numbers[i][1], float(cosines[i]), i + 1)
 
-    order = sorted(range(len(numbers)), key=lambda i: (-student_says(i), i))[:keep]
-    done = min(CHOSEN_FIRST, len(order))
-    while done < len(order):
-        best = max(map(large_says, order[:done]))
-        if np.float32(student_says(order[done])) + plausible <= best:
+    read, looked = [], 0
+    for looked in (min(first_look, len(numbers)), len(numbers)):
+        while len(read) < keep:
+            left = sorted(set(range(looked)) - set(read), key=lambda i: (-student_says(i), i))
+            if not left:
+                break
+            if read and student_says(left[0]) + wrong_by <= max(map(large_says, read)):
+                break
+            read += left[: min(CHOSEN_BLOCK if read else CHOSEN_FIRST, keep - len(read))]
+        if looked == len(numbers):
             break
-        done = min(done + CHOSEN_BLOCK, len(order))
-    chosen = sorted(order[:done], key=lambda i: (-large_says(i), i))
-    assert [hit.id for hit in hits[:done]] == [f"p{i}" for i in chosen]
-    assert large.pairs == done == hits[0].depth
-    rest = [hit.retrieval_rank for hit in hits[done:]]
-    assert rest == sorted(rest)
-    if all(large_says(i) <= student_says(i) + plausible - 1e-5 for i in order):
-        assert hits[0].id == f"p{min(order, key=lambda i: (-large_says(i), i))}"
+        best = max(map(large_says, read))
+        if plausible is not None and best >= rule.score(plausible, float(cosines[looked]), 1):
+            break
+    assert student.pairs == looked
+    assert large.pairs == len(read) == hits[0].depth
+    ordered = sorted(read, key=lambda i: (-large_says(i), i))
+    ordered += sorted(set(range(len(numbers))) - set(read))
+    assert [hit.id for hit in hits] == [f"p{i}" for i in ordered]
 
 
 def test_the_student_reads_the_start_of_a_long_passage_the_large_one_its_windows():
@@ -194,6 +203,20 @@ def test_behind_keywords_the_students_logit_decides(bi_encoder, tmp_path):
     )  # fmt: skip
     (hit,) = pipeline.search("tea", top_k=1, depth=3, cascade=1)
     assert hit.text == texts[2]
+
+
+def test_our_own_student_chooses_for_our_cross_encoder(pipeline):
+    question = "how do plants make food?"
+    (whole,) = pipeline.search_many([question], depth=len(NOTES), top_k=1)
+    for keep in (1, 3):
+        (hits,) = pipeline.search_many([question], cascade=keep, top_k=1)
+        assert hits[0].id == whole[0].id
+        assert hits[0].score == pytest.approx(whole[0].score, abs=1e-3)
+        assert hits[0].depth == keep
+    (hits,) = pipeline.search_many([question], cascade=len(NOTES), adaptive=True, top_k=1)
+    assert hits[0].id == whole[0].id
+    assert hits[0].depth == min(CHOSEN_FIRST, len(NOTES))
+    assert pipeline.student.name == "shortlist-student-v1"
 
 
 def test_without_a_student(pipeline):

@@ -24,7 +24,7 @@ from shortlist.evaluation.metrics import has_relevant
 from shortlist.models.presets import MINILM
 from shortlist.pipeline.topk import exact_top_k
 
-MEASURES = ("nDCG@10", "MRR@10", "recall@100")
+MEASURES = ("nDCG@10", "MRR@10", "R@100")
 DEPTH = 100
 
 Run = dict[str, list[str]]

@@ -38,7 +38,7 @@ from shortlist.pipeline.schedule import DEEPEST, Effort, FixedDepth, Pace
 
 PRECISIONS = ("float32", "int8")
 QUESTIONS = 8
-HANDED_ON = 30  # at most
+HANDED_ON = 40  # at most
 FUSION = PRESETS["minilm"].fusion
 
 

@@ -55,7 +55,7 @@ CascadeKeep = Annotated[
         "--cascade",
         metavar="KEEP",
         help=f"A small cross-encoder scores --depth candidates ({DEEPEST}), and the large one the "
-        "best KEEP of them.",
+        "best KEEP of them; with --adaptive at most so many.",
     ),
 ]
 StudentName = Annotated[

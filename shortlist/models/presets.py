@@ -33,8 +33,10 @@ class Fusion:
     the order of the bi-encoder stands. Nothing in it depends on the other candidates: a passage's
     score is the same at every depth.
 
-    `plausible` is no part of the score: an adaptive depth takes it for the highest logit that a
-    candidate may still have. None: that was not measured.
+    `plausible` and `wrong_by` are no part of the score: an adaptive depth takes the first for the
+    highest logit that a candidate may still have, an adaptive cascade the second for what the large
+    cross-encoder's score may be above that of its student, whose rule this is. None: that was not
+    measured.
     """
 
     logit: float = 1.0
@@ -42,6 +44,7 @@ class Fusion:
     log_rank: float = 0.0
     floor: float | None = None
     plausible: float | None = None
+    wrong_by: float | None = None
 
     @property
     def kind(self) -> str:

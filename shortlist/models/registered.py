@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 from shortlist.errors import ModelError, UsageError
@@ -126,8 +126,7 @@ def fusion_for(bi_encoder: str, cross_encoder: str) -> Fusion:
         return Fusion()
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        names = [field.name for field in fields(Fusion)]
-        rule = Fusion(**{name: record["fusion"][name] for name in names})
+        rule = Fusion(**record["fusion"])
         return rule if record["bi_encoder"] == bi_encoder else Fusion()
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(

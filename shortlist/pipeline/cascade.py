@@ -19,7 +19,7 @@ from shortlist.models.presets import Fusion
 from shortlist.pipeline.arrays import Int64Array
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.rescoring import NOTHING, Rescored, rescored
-from shortlist.pipeline.schedule import AdaptiveCascade, FixedDepth, Plan
+from shortlist.pipeline.schedule import CHOSEN_FIRST, AdaptiveCascade, FixedDepth, Plan
 
 FIRST_LOOK = 32
 
@@ -55,20 +55,25 @@ class Cascade:
         these were not enough.
 
         Returns:
-            The candidates of each question, those that were rescored in front and the others
-            behind them; and what the large one said.
+            The candidates of each question, those that were rescored in front, then the others
+            that the student chose, then the rest; and what the large one said.
+
+        Raises:
+            TypeError: a plan that counts on the order of retrieval.
         """
+        if not isinstance(plan, FixedDepth | AdaptiveCascade):
+            raise TypeError(f"behind a student a plan is FixedDepth or AdaptiveCascade, not {plan}")
         ordered = list(candidates)
         by_student, by_large = [NOTHING] * len(ordered), [NOTHING] * len(ordered)
         waiting = list(range(len(ordered)))
-        for looked in self._looks(plan):
+        for looked, keep in self._looks(plan):
             student_said = rescored(
                 self.student, [candidates[i] for i in waiting],
                 FixedDepth(looked), on_batch,
                 windows=False, known=[by_student[i] for i in waiting],
             )  # fmt: skip
             handed_on = [
-                self._in_front(candidates[i], said, ordered[i].ranks, len(by_large[i].logits))
+                self._in_front(candidates[i], said, ordered[i].ranks, len(by_large[i].logits), keep)
                 for i, said in zip(waiting, student_said, strict=True)
             ]
             large_said = rescored(
@@ -85,13 +90,18 @@ class Cascade:
                 ]  # fmt: skip
         return ordered, by_large
 
-    def _looks(self, plan: Plan) -> list[int]:
-        """How many candidates the student has looked at after each look."""
-        first = self.first_look if isinstance(plan, AdaptiveCascade) else self.depth
-        return [first, self.depth] if first < self.depth else [self.depth]
+    def _looks(self, plan: FixedDepth | AdaptiveCascade) -> list[tuple[int, int]]:
+        """How many candidates the student has looked at after each look, and how many it keeps.
+
+        After the first look something is left for the second.
+        """
+        last, before = (self.depth, self.keep), self.keep - CHOSEN_FIRST
+        if isinstance(plan, FixedDepth) or self.first_look >= self.depth or before < CHOSEN_FIRST:
+            return [last]
+        return [(self.first_look, before), last]
 
     def _in_front(
-        self, found: Candidates, said: Rescored, ranks: Int64Array | None, done: int
+        self, found: Candidates, said: Rescored, ranks: Int64Array | None, done: int, keep: int
     ) -> Candidates:
         """Put the best `keep` in front, in the student's order, the others behind them.
 
@@ -101,7 +111,7 @@ class Cascade:
         scores = np.array(self.fusion.scores(said.logits, found.first_stage, before))
         by_score = np.argsort(-scores, kind="stable")
         read = by_score[:0] if ranks is None else ranks[:done] - before
-        first = np.concatenate([read, by_score[~np.isin(by_score, read)]])[: self.keep]
+        first = np.concatenate([read, by_score[~np.isin(by_score, read)]])[:keep]
         order = np.concatenate([first, np.setdiff1d(np.arange(len(found.passages)), first)])
         return replace(
             found,

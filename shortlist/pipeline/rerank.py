@@ -88,5 +88,5 @@ def _reorder(
     if calibration:
         changed = with_relevance(changed, calibration)
     changed.sort(key=lambda hit: (-hit.score, hit.retrieval_rank))
-    ordered = [*changed, *sorted(hits[depth:], key=lambda hit: hit.retrieval_rank)]
+    ordered = [*changed, *hits[depth:]]
     return [replace(hit, rank=rank, depth=depth) for rank, hit in enumerate(ordered, start=1)]

@@ -114,12 +114,12 @@ class Effort:
     def _plan_behind(self, keep: int, student: Fusion, fusion: Fusion) -> Plan:
         if not self.adaptive:
             return FixedDepth(keep)
-        if student.plausible is None:
+        if student.wrong_by is None or fusion.plausible is None:
             raise UsageError(
-                "a cascade can be adaptive with the student of the default models only, which it "
-                "was measured with; use cascade= (--cascade) alone with others"
+                "a cascade can be adaptive with the default models and engine only, which it was "
+                "measured with; use cascade= (--cascade) alone with others"
             )
-        return AdaptiveCascade(keep, fusion, student.plausible)
+        return AdaptiveCascade(fusion, fusion.plausible, student.wrong_by)
 
 
 class Plan(Protocol):
@@ -249,8 +249,7 @@ class AdaptiveDepth:
         return min(ADAPTIVE_BLOCK if done else ADAPTIVE_FIRST, left)
 
     def _may_be_beaten(self, found: Candidates, logits: FloatArray) -> bool:
-        following = len(logits)
-        highest = self.fusion.score(self.plausible, float(found.scores[following]), following + 1)
+        highest = _reachable(self.fusion, self.plausible, found, len(logits))
         return highest > _best(self.fusion, found, logits)
 
 
@@ -259,32 +258,30 @@ class AdaptiveCascade:
     """The same, behind a student that has put the candidates in its own order.
 
     What remains is taken to reach at most the score that the student gave the next one, the
-    highest of them, and `plausible`; what the student has not looked at yet, as much as
+    highest of them, and `wrong_by`; what the student has not looked at yet, as much as
     `AdaptiveDepth` says. Fitted and measured by `benchmarks/cascade.py`.
     """
 
-    depth: int
     fusion: Fusion
     plausible: float
+    wrong_by: float
 
     def more(self, found: Candidates, logits: FloatArray) -> int:
-        """A first block, then block after block while a better one may come."""
+        """A first block of those chosen, then block after block while a better one may come."""
         chosen_by = () if found.chosen_by is None else found.chosen_by
         done = len(logits)
-        left = min(self.depth, len(chosen_by)) - done
+        left = len(chosen_by) - done
         if left <= 0:
             return 0
         if not done:
             return min(CHOSEN_FIRST, left)
-        highest = float(chosen_by[done]) + self.plausible
+        highest = float(chosen_by[done]) + self.wrong_by
         return min(CHOSEN_BLOCK, left) if highest > _best(self.fusion, found, logits) else 0
 
     def is_enough(
         self, found: Candidates, handed_on: Candidates, logits: FloatArray, looked: int
     ) -> bool:
         """Whether no candidate that the student has not looked at can plausibly be the best.
-
-        They are taken to reach what `AdaptiveDepth` takes them to reach.
 
         Args:
             found: the candidates in the order of retrieval.
@@ -294,11 +291,14 @@ class AdaptiveCascade:
         """
         if looked >= len(found.passages):
             return True
-        if self.fusion.plausible is None:
-            return False
-        score, rank = float(found.scores[looked]), int(found.retrieval_ranks[looked])
-        highest = self.fusion.score(self.fusion.plausible, score, rank)
+        highest = _reachable(self.fusion, self.plausible, found, looked)
         return highest <= _best(self.fusion, handed_on, logits)
+
+
+def _reachable(fusion: Fusion, plausible: float, found: Candidates, place: int) -> float:
+    """The highest score that a candidate may have, with the logit `plausible`."""
+    rank = int(found.retrieval_ranks[place])
+    return fusion.score(plausible, float(found.first_stage[place]), rank)
 
 
 def _best(fusion: Fusion, found: Candidates, logits: FloatArray) -> float:

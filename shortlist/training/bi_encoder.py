@@ -190,7 +190,7 @@ def with_prompts(recipe: BiEncoderRecipe) -> BiEncoderRecipe:
 def _start(recipe: BiEncoderRecipe, device: str) -> Any:
     from sentence_transformers import SentenceTransformer
 
-    model = start(SentenceTransformer, recipe.init, recipe.seed, device)
+    model = start(SentenceTransformer, recipe.init, recipe, device)
     if recipe.max_tokens is not None:
         model.max_seq_length = min(recipe.max_tokens, model.max_seq_length or recipe.max_tokens)
     return model

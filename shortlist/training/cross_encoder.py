@@ -145,7 +145,7 @@ def _start(recipe: CrossEncoderRecipe, device: str) -> Any:
     from sentence_transformers import CrossEncoder
 
     model = start(
-        CrossEncoder, recipe.init, recipe.seed, device,
+        CrossEncoder, recipe.init, recipe, device,
         new_head=True, num_labels=1, max_length=recipe.max_tokens,
     )  # fmt: skip
     if recipe.layers is not None:
@@ -156,9 +156,9 @@ def _start(recipe: CrossEncoderRecipe, device: str) -> Any:
 def keep_layers(model: Any, count: int) -> None:
     """Take layers out of a model in place, so that the lowest `count` are left.
 
-    They work on what the layers before them make. Layers spread over the whole height do not: two
-    of six, the first and the last, stood at chance three times as long as the first two (Sajjad et
-    al. 2020, arXiv 2004.03844, found the same of fine-tuned BERT; benchmarks/RESULTS.md).
+    They work on what the layers before them make: a student of the lowest three of six learned at
+    once where those of two, the first and the last or the first and the third, stood at chance
+    (benchmarks/RESULTS.md).
 
     Raises:
         ModelError: an architecture that has no list of layers where BERT has it.

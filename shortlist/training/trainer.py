@@ -81,7 +81,7 @@ class Trained:
 
 
 def start(
-    kind: Any, init: str, seed: int, device: str, *, new_head: bool = False, **options: Any
+    kind: Any, init: str, schedule: Schedule, device: str, *, new_head: bool = False, **options: Any
 ) -> Any:
     """Load what training begins with, in float32, as that class of sentence-transformers.
 
@@ -92,7 +92,7 @@ def start(
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call] # it announces that a head is new: it must be
-    torch.manual_seed(seed)
+    torch.manual_seed(schedule.seed)
     return kind(
         str(resolve(init).path),
         device=device,
@@ -102,9 +102,9 @@ def start(
             "use_safetensors": True,
             "dtype": torch.float32,
             "ignore_mismatched_sizes": new_head,
-            # On a CPU, torch 2.13's fused attention going back in bfloat16 takes half of a step; in
+            # On a CPU, torch 2.13's fused attention going back in bfloat16 takes 43 % of a step; in
             # float32 a twentieth.
-            **({"attn_implementation": "eager"} if device == "cpu" else {}),
+            **({"attn_implementation": "eager"} if device == "cpu" and schedule.bfloat16 else {}),
         },
         # Few epochs over many pairs do not overfit, and drawing dropout masks is slow on a CPU.
         config_kwargs={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},

@@ -78,53 +78,94 @@ def test_the_best_by_the_student_are_rescored_and_the_rest_follows(numbers, dept
     assert student.pairs == len(seen)
 
 
+def candidates_of(query, numbers, skipped=0):
+    cosines = np.linspace(0.9, 0.1, len(numbers), dtype=np.float32)
+    passages = [Passage(f"p{n}", f"{a} {b}") for n, (a, b) in enumerate(numbers)]
+    return Candidates(query, passages, cosines - 0.5, cosines, skipped)
+
+
 @settings(max_examples=300, deadline=None)
 @given(
-    numbers=st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=40),
+    questions=st.lists(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=40), min_size=1, max_size=3),
     keep=st.integers(1, 40),
     first_look=st.integers(1, 30),
     wrong_by=st.integers(-6, 8),
-    plausible=st.none() | st.integers(-4, 4),
+    plausible=st.integers(-4, 4),
+    skipped=st.integers(0, 3),
 )
 def test_an_adaptive_cascade_hands_on_until_no_better_one_is_plausible(
-    numbers, keep, first_look, wrong_by, plausible
+    questions, keep, first_look, wrong_by, plausible, skipped
 ):
     """By hand, with sets: look, hand on block after block, and look at the rest if need be."""
-    cosines = np.linspace(0.9, 0.1, len(numbers), dtype=np.float32)
-    passages = [Passage(f"p{n}", f"{a} {b}") for n, (a, b) in enumerate(numbers)]
-    rule = Fusion(logit=1.0, retrieval=2.0, plausible=plausible)
     student, large = Written(0), Written(1)
-    (hits,) = reranked(
-        large, rule, [Candidates("q", passages, cosines)], metric="cosine",
-        depth=AdaptiveCascade(keep, rule, float(wrong_by)),
+    found = [candidates_of(f"q{n}", numbers, skipped) for n, numbers in enumerate(questions)]
+    answers = reranked(
+        large, RULE, found, metric="cosine",
+        depth=AdaptiveCascade(RULE, plausible, wrong_by),
         cascade=Cascade(student, STUDENT_RULE, 100, keep, first_look),
     )  # fmt: skip
+    pairs = np.zeros(2, int)
+    for numbers, one, hits in zip(questions, found, answers, strict=True):
+        read, chosen, looked = by_hand(numbers, one, keep, first_look, wrong_by, plausible)
+        pairs += looked, len(read)
+        large_says = [score(RULE, one, i, numbers[i][1]) for i in range(len(numbers))]
+        ordered = sorted(read, key=lambda i: (-large_says[i], i))
+        ordered += [i for i in chosen if i not in read]
+        ordered += sorted(set(range(len(numbers))) - set(ordered))
+        assert [hit.id for hit in hits] == [f"p{i}" for i in ordered]
+        assert [hit.retrieval_rank for hit in hits] == [i + 1 + skipped for i in ordered]
+        assert {hit.depth for hit in hits} <= {len(read)}
+    assert [student.pairs, large.pairs] == pairs.tolist()
 
-    def student_says(i):
-        return np.float32(STUDENT_RULE.score(numbers[i][0], float(cosines[i]), i + 1))
 
-    def large_says(i):
-        return rule.score(numbers[i][1], float(cosines[i]), i + 1)
+def score(rule, found, i, logit):
+    return rule.score(logit, float(found.similarities[i]), i + 1 + found.skipped)
 
-    read, looked = [], 0
-    for looked in (min(first_look, len(numbers)), len(numbers)):
-        while len(read) < keep:
-            left = sorted(set(range(looked)) - set(read), key=lambda i: (-student_says(i), i))
-            if not left:
+
+def by_hand(numbers, found, keep, first_look, wrong_by, plausible):
+    """What the large one reads in order, what the student chose, and how many it looked at."""
+    student_says = [score(STUDENT_RULE, found, i, numbers[i][0]) for i in range(len(numbers))]
+    read = []
+    looks = [(100, keep)]
+    if first_look < 100 and keep >= 2 * CHOSEN_FIRST:
+        looks = [(first_look, keep - CHOSEN_FIRST), *looks]
+    for most, kept in looks:
+        looked = min(most, len(numbers))
+        left = sorted(set(range(looked)) - set(read), key=lambda i: (-student_says[i], i))
+        chosen = [*read, *left][:kept]
+        while len(read) < len(chosen):
+            following = chosen[len(read)]
+            best = max((score(RULE, found, i, numbers[i][1]) for i in read), default=-np.inf)
+            if read and np.float32(student_says[following]) + wrong_by <= best:
                 break
-            if read and student_says(left[0]) + wrong_by <= max(map(large_says, read)):
-                break
-            read += left[: min(CHOSEN_BLOCK if read else CHOSEN_FIRST, keep - len(read))]
+            read = chosen[: len(read) + (CHOSEN_BLOCK if read else CHOSEN_FIRST)]
         if looked == len(numbers):
             break
-        best = max(map(large_says, read))
-        if plausible is not None and best >= rule.score(plausible, float(cosines[looked]), 1):
+        best = max(score(RULE, found, i, numbers[i][1]) for i in read)
+        if best >= score(RULE, found, looked, plausible):
             break
-    assert student.pairs == looked
-    assert large.pairs == len(read) == hits[0].depth
-    ordered = sorted(read, key=lambda i: (-large_says(i), i))
-    ordered += sorted(set(range(len(numbers))) - set(read))
-    assert [hit.id for hit in hits] == [f"p{i}" for i in ordered]
+    return read, chosen, looked
+
+
+def test_what_the_student_sees_at_its_second_look_is_handed_on_as_well():
+    """A full first look must not leave the second with nothing to hand on."""
+    numbers = [(0, 0)] * 60 + [(4, 4)] + [(0, 0)] * 39
+    for keep in (1, 8, 20, 32, 40):
+        (hits,) = reranked(
+            Written(1), RULE, [candidates_of("q", numbers)], metric="cosine",
+            depth=AdaptiveCascade(RULE, 100.0, 100.0),
+            cascade=Cascade(Written(0), STUDENT_RULE, 100, keep),
+        )  # fmt: skip
+        assert hits[0].id == "p60"
+        assert hits[0].depth == keep
+
+
+def test_a_plan_that_counts_on_the_order_of_retrieval_is_refused():
+    with pytest.raises(TypeError, match="FixedDepth or AdaptiveCascade"):
+        reranked(
+            Written(1), RULE, [candidates_of("q", [(0, 0)])], metric="cosine",
+            depth=AdaptiveDepth(10, RULE, 3.0), cascade=Cascade(Written(0), RULE, 10, 5),
+        )  # fmt: skip
 
 
 def test_the_student_reads_the_start_of_a_long_passage_the_large_one_its_windows():
@@ -178,15 +219,16 @@ def test_how_deep_a_cascade_goes():
     assert plan.more(found, np.empty(0, np.float32)) == 10
 
 
-def test_an_adaptive_cascade_takes_what_was_measured_with_the_student():
-    measured = Fusion(plausible=3.0)
+def test_an_adaptive_cascade_takes_what_was_measured_with_both_models():
+    student, large = Fusion(wrong_by=3.0), Fusion(plausible=5.0)
     adaptive, fixed = Effort(cascade=20, adaptive=True), Effort(cascade=20)
-    assert fixed.plan(RULE, Pace(), 0.0, measured) == FixedDepth(20)
-    assert adaptive.plan(RULE, Pace(), 0.0, measured) == AdaptiveCascade(20, RULE, 3.0)
-    with pytest.raises(UsageError, match="can be adaptive with the student of the default models"):
-        adaptive.plan(measured, Pace(), 0.0, Fusion())
-    alone = Effort(adaptive=True).plan(measured, Pace(), 0.0)
-    assert alone == AdaptiveDepth(100, measured, 3.0)
+    assert fixed.plan(RULE, Pace(), 0.0, student) == FixedDepth(20)
+    assert adaptive.plan(large, Pace(), 0.0, student) == AdaptiveCascade(large, 5.0, 3.0)
+    for pair in ((large, Fusion()), (Fusion(), student), (large, Fusion(plausible=3.0))):
+        with pytest.raises(UsageError, match="adaptive with the default models and engine only"):
+            adaptive.plan(pair[0], Pace(), 0.0, pair[1])
+    alone = Effort(adaptive=True).plan(large, Pace(), 0.0)
+    assert alone == AdaptiveDepth(100, large, 5.0)
 
 
 def test_behind_keywords_the_students_logit_decides(bi_encoder, tmp_path):

@@ -3,7 +3,7 @@
     python benchmarks/bi_encoders.py work/train/quora-bi-encoder quora --split test    # minutes
     python benchmarks/bi_encoders.py work/train/squad-bi-encoder squad xquad --split test
 
-nDCG@10, MRR@10 and recall@100 of every judged question over the whole collection, passages and
+nDCG@10, MRR@10 and Recall@100 of every judged question over the whole collection, passages and
 queries encoded by each model, the intervals by a paired bootstrap over questions. Test splits are
 read once, with everything decided.
 """
@@ -24,7 +24,7 @@ from shortlist.evaluation.metrics import has_relevant
 from shortlist.models.presets import MINILM
 from shortlist.pipeline.topk import exact_top_k
 
-MEASURES = ("nDCG@10", "MRR@10", "R@100")
+MEASURES = ("nDCG@10", "MRR@10", "Recall@100")
 DEPTH = 100
 
 Run = dict[str, list[str]]

@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from encode import SHARED, machine
-from precision import OWN, by_question, change
+from precision import by_question, change, found_by
 from two_stages import passages_of
 
 from shortlist import BiEncoder
@@ -22,12 +22,9 @@ from shortlist.data.qrels import read_qrels
 from shortlist.data.queries import read_queries
 from shortlist.evaluation.metrics import has_relevant
 from shortlist.models.presets import MINILM
-from shortlist.pipeline.topk import exact_top_k
 
 MEASURES = ("nDCG@10", "MRR@10", "Recall@100")
 DEPTH = 100
-
-Run = dict[str, list[str]]
 
 
 def main() -> None:
@@ -51,28 +48,24 @@ def main() -> None:
         folder = args.data / name
         qrels = read_qrels(folder / "qrels" / f"{args.split}.tsv")
         qrels = {query: grades for query, grades in qrels.items() if has_relevant(grades)}
-        before, after = (run_of(model, folder, list(qrels), name in OWN) for model in models)
+        passages, texts = passages_of(folder), read_queries(folder / "queries.jsonl")
+        before, after = (
+            found_by(
+                name,
+                list(qrels),
+                passages,
+                model.encode_queries([texts[question] for question in qrels]),
+                model.encode_passages([passage.model_text for passage in passages]),
+                DEPTH,
+            )
+            for model in models
+        )
         for measure in MEASURES:
             values = [by_question(run, qrels, measure) for run in (before, after)]
             cells = " | ".join(f"{one.mean():.4f}" for one in values)
             print(
                 f"| {name} | {len(qrels):,} | {measure} | {cells} | {change(*values)} |", flush=True
             )
-
-
-def run_of(model: BiEncoder, folder: Path, questions: list[str], own: bool) -> Run:
-    """What each question finds; without itself where the questions are the collection."""
-    passages = passages_of(folder)
-    texts = read_queries(folder / "queries.jsonl")
-    vectors = model.encode_passages([passage.model_text for passage in passages])
-    queries = model.encode_queries([texts[question] for question in questions])
-    _, rows = exact_top_k(queries, vectors, min(DEPTH + own, len(passages)))
-    return {
-        question: [passages[row].id for row in found if not own or passages[row].id != question][
-            :DEPTH
-        ]
-        for question, found in zip(questions, rows, strict=True)
-    }
 
 
 if __name__ == "__main__":

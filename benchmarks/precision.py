@@ -114,13 +114,27 @@ def retrieved(
     questions: Questions, passages: list[Passage], queries: FloatArray, vectors: list[FloatArray]
 ) -> np.ndarray:
     """The nDCG@10 of each question."""
-    _, rows = exact_top_k(queries, vectors, 11)
-    is_own = questions.name in OWN
-    run = {
-        query: [passages[row].id for row in found if not is_own or passages[row].id != query][:10]
-        for query, found in zip(questions.texts, rows, strict=True)
-    }
+    run = found_by(questions.name, list(questions.texts), passages, queries, vectors, 10)
     return by_question(run, questions.qrels, "nDCG@10")
+
+
+def found_by(
+    name: str,
+    asked: list[str],
+    passages: list[Passage],
+    queries: FloatArray,
+    vectors: FloatArray | list[FloatArray],
+    depth: int,
+) -> dict[str, list[str]]:
+    """What each question finds; without itself where the questions are the collection."""
+    _, rows = exact_top_k(queries, vectors, min(depth + 1, len(passages)))
+    is_own = name in OWN
+    return {
+        query: [passages[row].id for row in found if not is_own or passages[row].id != query][
+            :depth
+        ]
+        for query, found in zip(asked, rows, strict=True)
+    }
 
 
 def store(args: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Literal
 
 from shortlist.records import Calibration
@@ -63,13 +64,16 @@ class Fusion:
         )
 
     def scores(
-        self, logits: Iterable[float], retrieval_scores: Iterable[float], first_rank: int = 1
+        self,
+        logits: Iterable[float],
+        retrieval_scores: Iterable[float],
+        retrieval_ranks: Iterable[int] | None = None,
     ) -> list[float]:
-        """The scores of candidates in the order of retrieval; of as many as have a logit."""
-        pairs = zip(logits, retrieval_scores, strict=False)
+        """The scores of candidates, of as many as have a logit; by default in retrieval's order."""
+        ranks = count(1) if retrieval_ranks is None else retrieval_ranks
         return [
-            self.score(float(logit), float(retrieval), rank)
-            for rank, (logit, retrieval) in enumerate(pairs, start=first_rank)
+            self.score(float(logit), float(retrieval), int(rank))
+            for logit, retrieval, rank in zip(logits, retrieval_scores, ranks, strict=False)
         ]
 
 

@@ -16,7 +16,6 @@ import numpy as np
 
 from shortlist.models.cross_encoder import Scorer
 from shortlist.models.presets import Fusion
-from shortlist.pipeline.arrays import Int64Array
 from shortlist.pipeline.candidates import Candidates
 from shortlist.pipeline.rescoring import NOTHING, Rescored, rescored
 from shortlist.pipeline.schedule import CHOSEN_FIRST, AdaptiveCascade, FixedDepth, Plan
@@ -73,7 +72,7 @@ class Cascade:
                 windows=False, known=[by_student[i] for i in waiting],
             )  # fmt: skip
             handed_on = [
-                self._in_front(candidates[i], said, ordered[i].ranks, len(by_large[i].logits), keep)
+                self._in_front(candidates[i], said, ordered[i], len(by_large[i].logits), keep)
                 for i, said in zip(waiting, student_said, strict=True)
             ]
             large_said = rescored(
@@ -101,16 +100,16 @@ class Cascade:
         return [(self.first_look, before), last]
 
     def _in_front(
-        self, found: Candidates, said: Rescored, ranks: Int64Array | None, done: int, keep: int
+        self, found: Candidates, said: Rescored, so_far: Candidates, done: int, keep: int
     ) -> Candidates:
         """Put the best `keep` in front, in the student's order, the others behind them.
 
         The first `done` of the order so far, which the large one has read, stay where they are.
         """
-        before = found.skipped + 1
-        scores = np.array(self.fusion.scores(said.logits, found.first_stage, before))
+        ranks = np.array(found.retrieval_ranks, np.int64)
+        scores = np.array(self.fusion.scores(said.logits, found.first_stage, ranks))
         by_score = np.argsort(-scores, kind="stable")
-        read = by_score[:0] if ranks is None else ranks[:done] - before
+        read = np.searchsorted(ranks, so_far.retrieval_ranks[:done])
         first = np.concatenate([read, by_score[~np.isin(by_score, read)]])[:keep]
         order = np.concatenate([first, np.setdiff1d(np.arange(len(found.passages)), first)])
         return replace(
@@ -118,6 +117,6 @@ class Cascade:
             passages=[found.passages[i] for i in order],
             scores=found.scores[order],
             similarities=None if found.similarities is None else found.similarities[order],
-            ranks=order + before,
+            ranks=ranks[order],
             chosen_by=scores[first].astype(np.float32),
         )

@@ -50,10 +50,8 @@ def rescored(
             found, taken = candidates[number], len(done[number].logits)
             count = plan.more(found, done[number].logits)
             if block := found.passages[taken : taken + count]:
-                readings: list[Reading | None] = [None] * len(block)
-                if windows:
-                    readings = windows_of(cross_encoder, found.query, block)
-                blocks.append((number, block, readings))
+                read = windows_of(cross_encoder, found.query, block) if windows else None
+                blocks.append((number, block, read or [None] * len(block)))
         pairs = [
             (candidates[number].query, text)
             for number, block, readings in blocks

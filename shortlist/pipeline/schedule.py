@@ -303,5 +303,4 @@ def _reachable(fusion: Fusion, plausible: float, found: Candidates, place: int) 
 
 def _best(fusion: Fusion, found: Candidates, logits: FloatArray) -> float:
     """The highest score so far."""
-    seen = zip(logits, found.first_stage, found.retrieval_ranks, strict=False)
-    return max(fusion.score(float(logit), float(score), int(rank)) for logit, score, rank in seen)
+    return max(fusion.scores(logits, found.first_stage, found.retrieval_ranks))

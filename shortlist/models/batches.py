@@ -1,4 +1,4 @@
-"""Batches that waste little on padding: texts sorted by length, filled up to a token budget."""
+"""Batches that waste little or nothing on padding: texts by length, up to a token budget."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ class Encoding(Protocol):
 
 
 def batches_by_length(
-    lengths: Sequence[int], tokens_per_batch: int = TOKENS_PER_BATCH, min_batches: int = 1
+    lengths: Sequence[int],
+    tokens_per_batch: int = TOKENS_PER_BATCH,
+    min_batches: int = 1,
+    *,
+    same: bool = False,
 ) -> list[Int64Array]:
     """Cut texts into batches of similar length.
 
@@ -33,25 +37,30 @@ def batches_by_length(
             unless a single text is longer.
         min_batches: make at least this many batches where there are as many texts, so that a
             small job keeps every core busy.
+        same: whether a batch may only have texts of one length, so that nothing is padded.
 
     Returns:
         Positions of the texts, longest first: the peak of memory comes at once, and the last
         batches are short, so that parallel workers finish together.
     """
-    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+    sizes = np.asarray(lengths, dtype=np.int64)
+    order = np.argsort(-sizes, kind="stable")
     most = max(1, len(order) // max(1, min_batches))
-    batches, start = [], 0
-    while start < len(order):
-        longest = max(1, int(lengths[order[start]]))
-        size = min(most, max(1, tokens_per_batch // longest))
-        batches.append(order[start : start + size])
-        start += size
+    changes = np.flatnonzero(np.diff(sizes[order])) + 1 if same else np.empty(0, np.int64)
+    batches: list[Int64Array] = []
+    for group in np.split(order, changes):
+        start = 0
+        while start < len(group):
+            longest = max(1, int(sizes[group[start]]))
+            size = min(most, max(1, tokens_per_batch // longest))
+            batches.append(group[start : start + size])
+            start += size
     return batches
 
 
 def pad(encodings: Sequence[Encoding], pad_id: int) -> dict[str, Int64Array]:
     """Stack encodings into the three arrays that BERT-like models take, int64 `[b, longest]`."""
-    longest = max(len(encoding.ids) for encoding in encodings)
+    longest = max(1, *(len(encoding.ids) for encoding in encodings))
     shape = (len(encodings), longest)
     ids = np.full(shape, pad_id, dtype=np.int64)
     mask = np.zeros(shape, dtype=np.int64)
@@ -64,6 +73,15 @@ def pad(encodings: Sequence[Encoding], pad_id: int) -> dict[str, Int64Array]:
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
 
+def unpadded(encodings: Sequence[Encoding]) -> list[dict[str, Int64Array]]:
+    """Every text as a batch of its own, and behind them one of all, cut to the shortest."""
+    alone = [pad([encoding], 0) for encoding in encodings]
+    shortest = min(one["input_ids"].shape[1] for one in alone)
+    keys = alone[0].keys()
+    together = {key: np.concatenate([one[key][:, :shortest] for one in alone]) for key in keys}
+    return [*alone, together]
+
+
 def run_batches(
     run: Callable[[dict[str, Int64Array]], FloatArray],
     encodings: Sequence[Encoding],
@@ -72,17 +90,19 @@ def run_batches(
     pad_id: int,
     workers: int,
     tokens_per_batch: int = TOKENS_PER_BATCH,
+    same: bool = False,
     on_batch: Callable[[int], Any] | None = None,
 ) -> FloatArray:
     """Run a model over encoded texts and put the rows back into the order of the input.
 
     Args:
-        run: padded arrays of one batch -> float32 `[b, width]`; called from several threads.
+        run: arrays of one batch -> float32 `[b, width]`; called from several threads.
         encodings: `n` encoded texts.
         width: columns of the model's output.
         pad_id: the token that fills short rows.
         workers: batches in flight.
         tokens_per_batch: see `batches_by_length`.
+        same: the same; otherwise short rows are padded.
         on_batch: told the number of texts after each batch, for a progress bar.
 
     Returns:
@@ -97,7 +117,7 @@ def run_batches(
         out[rows] = run(pad([encodings[row] for row in rows], pad_id))
         return len(rows)
 
-    batches = batches_by_length(lengths, tokens_per_batch, min_batches=workers)
+    batches = batches_by_length(lengths, tokens_per_batch, min_batches=workers, same=same)
     if workers == 1 or len(batches) == 1:
         done = map(work, batches)
         for count in done:

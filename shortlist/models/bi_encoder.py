@@ -10,7 +10,14 @@ from typing import Literal
 import numpy as np
 
 from shortlist.errors import ModelError, UsageError
-from shortlist.models.batches import TOKENS_PER_BATCH, FloatArray, Int64Array, pad, run_batches
+from shortlist.models.batches import (
+    TOKENS_PER_BATCH,
+    FloatArray,
+    Int64Array,
+    pad,
+    run_batches,
+    unpadded,
+)
 from shortlist.models.loading import ModelFolder, resolve
 from shortlist.models.onnx import (
     Precision,
@@ -24,7 +31,11 @@ from shortlist.models.onnx import (
     torch_runner,
 )
 from shortlist.models.tokens import ModelTokenizer
-from shortlist.models.verification import QUESTIONS_AND_ANSWERS, VERIFICATION_TEXTS
+from shortlist.models.verification import (
+    QUESTIONS_AND_ANSWERS,
+    TEXTS_OF_MANY_KINDS,
+    VERIFICATION_TEXTS,
+)
 
 Metric = Literal["cosine", "dot"]
 
@@ -70,7 +81,8 @@ class BiEncoder:
         def build() -> TorchModel:
             return _load_with_torch(folder, self._tokenizer)
 
-        if device == "cpu":
+        self._on_light_path = device == "cpu"
+        if self._on_light_path:
             self._run, self.dim = light_path(folder, build, self._quality(), precision)
             self._workers, self._tokens_per_batch = cores(), TOKENS_PER_BATCH
         else:
@@ -160,13 +172,19 @@ class BiEncoder:
         return self._tokenizer.count([self.passage_prompt + text for text in texts])
 
     def _quality(self) -> Quality:
-        def batches() -> list[dict[str, Int64Array]]:
-            queries, passages = zip(*QUESTIONS_AND_ANSWERS, strict=True)
-            texts = [self.query_prompt + text for text in queries]
-            texts += [self.passage_prompt + text for text in passages]
+        def batches(texts: Sequence[str]) -> list[dict[str, Int64Array]]:
             return [pad([e], self._tokenizer.pad_id) for e in self._tokenizer.encode(texts)]
 
-        return Quality(batches=batches, fault=_int8_fault)
+        def seen() -> list[dict[str, Int64Array]]:
+            prompts = dict.fromkeys((self.query_prompt, self.passage_prompt))
+            return batches([prompt + text for prompt in prompts for text in TEXTS_OF_MANY_KINDS])
+
+        def checked() -> list[dict[str, Int64Array]]:
+            queries, passages = zip(*QUESTIONS_AND_ANSWERS, strict=True)
+            texts = [self.query_prompt + text for text in queries]
+            return batches(texts + [self.passage_prompt + text for text in passages])
+
+        return Quality(seen=seen, batches=checked, fault=_int8_fault)
 
     def _encode(
         self,
@@ -191,6 +209,7 @@ class BiEncoder:
                 workers=self._workers,
                 on_batch=on_batch,
                 tokens_per_batch=self._tokens_per_batch,
+                same=self._on_light_path,
             )
         if self.metric == "cosine":
             norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
@@ -280,5 +299,5 @@ def _load_with_torch(folder: ModelFolder, tokenizer: ModelTokenizer) -> TorchMod
     taken = model.tokenizer.model_input_names
     inputs = tuple(name for name in known if name in taken)
     encodings = tokenizer.encode(VERIFICATION_TEXTS)
-    examples = [pad(encodings, tokenizer.pad_id), pad(encodings[:1], tokenizer.pad_id)]
+    examples = unpadded(encodings)
     return TorchModel(module=Embedding(inputs).eval(), inputs=inputs, examples=examples)

@@ -9,7 +9,14 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from shortlist.errors import ModelError
-from shortlist.models.batches import TOKENS_PER_BATCH, FloatArray, Int64Array, pad, run_batches
+from shortlist.models.batches import (
+    TOKENS_PER_BATCH,
+    FloatArray,
+    Int64Array,
+    pad,
+    run_batches,
+    unpadded,
+)
 from shortlist.models.bi_encoder import choose_device, tokens_per_batch
 from shortlist.models.loading import ModelFolder, resolve
 from shortlist.models.onnx import (
@@ -25,7 +32,11 @@ from shortlist.models.onnx import (
     variant,
 )
 from shortlist.models.tokens import ModelTokenizer
-from shortlist.models.verification import QUESTIONS_AND_ANSWERS, VERIFICATION_TEXTS
+from shortlist.models.verification import (
+    QUESTIONS_AND_ANSWERS,
+    TEXTS_OF_MANY_KINDS,
+    VERIFICATION_TEXTS,
+)
 from shortlist.models.windows import Reading, readings
 from shortlist.records import Passage
 
@@ -84,7 +95,8 @@ class CrossEncoder:
         def build() -> TorchModel:
             return _load_with_torch(folder, self._tokenizer)
 
-        if device == "cpu":
+        self._on_light_path = device == "cpu"
+        if self._on_light_path:
             self._run, _ = light_path(folder, build, self._quality(), precision)
             self._workers, self._tokens_per_batch = cores(), TOKENS_PER_BATCH
         else:
@@ -131,6 +143,7 @@ class CrossEncoder:
                 workers=self._workers,
                 on_batch=on_batch,
                 tokens_per_batch=self._tokens_per_batch,
+                same=self._on_light_path,
             )[:, 0]
         return logits
 
@@ -139,18 +152,26 @@ class CrossEncoder:
         return readings(self._tokenizer, query, passages)
 
     def _quality(self) -> Quality:
-        def batches() -> list[dict[str, Int64Array]]:
-            queries, passages = zip(*QUESTIONS_AND_ANSWERS, strict=True)
-            # each question with its answer, and with those of two others
-            pairs = [
-                (query, passages[(number + step) % len(passages)])
-                for number, query in enumerate(queries)
-                for step in (0, 1, 5)
-            ]
+        def batches(pairs: Sequence[tuple[str, str]]) -> list[dict[str, Int64Array]]:
             encodings = self._tokenizer.encode_pairs(pairs)
             return [pad([encoding], self._tokenizer.pad_id) for encoding in encodings]
 
-        return Quality(batches=batches, fault=_int8_fault)
+        def seen() -> list[dict[str, Int64Array]]:
+            texts = TEXTS_OF_MANY_KINDS
+            return batches([(texts[number - 1], text) for number, text in enumerate(texts)])
+
+        def checked() -> list[dict[str, Int64Array]]:
+            queries, passages = zip(*QUESTIONS_AND_ANSWERS, strict=True)
+            # each question with its answer, and with those of two others
+            return batches(
+                [
+                    (query, passages[(number + step) % len(passages)])
+                    for number, query in enumerate(queries)
+                    for step in (0, 1, 5)
+                ]
+            )
+
+        return Quality(seen=seen, batches=checked, fault=_int8_fault)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens in each text alone, special tokens included, nothing cut."""
@@ -224,5 +245,5 @@ def _load_with_torch(folder: ModelFolder, tokenizer: ModelTokenizer) -> TorchMod
     inputs = ("input_ids", "attention_mask", *(("token_type_ids",) if has_types else ()))
     pairs = [(VERIFICATION_TEXTS[0], text) for text in VERIFICATION_TEXTS]
     encodings = tokenizer.encode_pairs(pairs)
-    examples = [pad(encodings, tokenizer.pad_id), pad(encodings[:1], tokenizer.pad_id)]
+    examples = unpadded(encodings)
     return TorchModel(module=Logit(inputs).eval(), inputs=inputs, examples=examples)

@@ -28,7 +28,9 @@ from shortlist.models.quantise import (
     LARGEST_WEIGHT_SATURATING,
     quantise,
 )
+from shortlist.models.ranges import column_maxima
 from shortlist.models.saturation import products_saturate
+from shortlist.models.unpadded import without_mask
 
 if TYPE_CHECKING:
     import torch
@@ -41,12 +43,12 @@ PrecisionChoice = Literal["auto", "float32", "int8"]
 """``auto``: int8 on a CPU for a model whose int8 graph meets its bounds, and float32 elsewhere."""
 
 Run: TypeAlias = Callable[[dict[str, Int64Array]], FloatArray]
-"""One padded batch -> float32 `[b, width]`."""
+"""One batch -> float32 `[b, width]`; a graph of the light path takes texts of one length."""
 
 T = TypeVar("T")
 
-EXPORT_FORMAT = 3
-QUANTISED_FORMAT = 3
+EXPORT_FORMAT = 4
+QUANTISED_FORMAT = 4
 LARGEST_DIFFERENCE = 1e-4  # between torch and ONNX Runtime, both float32, in any component
 
 
@@ -56,14 +58,16 @@ class TorchModel:
 
     module: torch.nn.Module
     inputs: tuple[str, ...]
-    examples: list[dict[str, Int64Array]]  # padded batches that an export is verified on
+    examples: list[dict[str, Int64Array]]  # batches that an export is verified on, not padded
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """What the int8 graph of a model is held to, on real text."""
+    """What the int8 graph of a model is made with and held to, on real text."""
 
-    batches: Callable[[], list[dict[str, Int64Array]]]  # padded
+    seen: Callable[[], list[dict[str, Int64Array]]]
+    """Batches without padding, whose activations say how far fixed scales must reach."""
+    batches: Callable[[], list[dict[str, Int64Array]]]  # others
     fault: Callable[[FloatArray, FloatArray], str | None]
     """(float32 outputs, int8 outputs), both `[n, width]` -> what is wrong; None where nothing."""
 
@@ -91,7 +95,7 @@ def exported_int8(
     Raises:
         ExportError: as `exported`, and where the int8 graph does not meet `quality`.
     """
-    key = f"{folder.fingerprint}-{variant('int8')}-v{QUANTISED_FORMAT}"
+    key = f"{folder.fingerprint}-{variant('int8')}"
 
     def write(home: Path) -> None:
         _quantise(folder.name, exported(folder, build), home, quality)
@@ -140,9 +144,10 @@ def in_precision(load: Callable[[Precision], T], choice: PrecisionChoice, device
 
 
 def variant(precision: Precision) -> str:
-    """What decides a number beside the weights: the precision, and the range of int8 weights."""
-    seven_bits = precision == "int8" and products_saturate()
-    return precision + ("-7bit" if seven_bits else "")
+    """What decides a number beside the weights: the precision, and how int8 is made here."""
+    if precision == "float32":
+        return precision
+    return f"int8{'-7bit' if products_saturate() else ''}-v{QUANTISED_FORMAT}"
 
 
 def loaded(build: Callable[[], TorchModel]) -> TorchModel:
@@ -184,7 +189,7 @@ def _export(name: str, home: Path, build: Callable[[], TorchModel]) -> None:
             f"{name} cannot be exported to ONNX ({type(error).__name__}: {error}); "
             "run it with device='torch-cpu'"
         ) from error
-    finished = _reading_first_token(graph, home, name, model)
+    finished = _rewritten(graph, home, name, model)
     if finished is None:
         graph = onnx.load(str(exported_by_torch))
         finished = _verified(save(graph, home), name, model)
@@ -192,39 +197,54 @@ def _export(name: str, home: Path, build: Callable[[], TorchModel]) -> None:
     finish(finished)
 
 
-def _reading_first_token(
-    graph: ModelProto, home: Path, name: str, model: TorchModel
-) -> ExportedModel | None:
-    """The model without the work for tokens that its output does not read; None if not possible."""
-    if not read_first_token_only(graph):
+def _rewritten(graph: ModelProto, home: Path, name: str, model: TorchModel) -> ExportedModel | None:
+    """The model without the work that nobody needs; None where that is not possible.
+
+    That is, without hiding padding, and without tokens that its output does not read.
+    """
+    if not without_mask(graph) + read_first_token_only(graph):
         return None
     path = save(graph, home)
     try:
         return _verified(path, name, model)
     except Exception as error:  # it differs, or onnxruntime fails in one of many ways
-        log.info("%s is run with the work for every token: %s", name, error)
+        log.info("%s is run as torch exports it: %s", name, error)
         return None
 
 
 def _quantise(name: str, full: ExportedModel, home: Path, quality: Quality) -> None:
-    """Write the int8 graph, and compare it with float32."""
+    """Write the int8 graph, and compare it with float32.
+
+    With fixed scales behind the layer norms, which are faster; a model for which they are too
+    coarse gets a scale for each row everywhere.
+    """
+    batches = quality.batches()
+    run = runner(full)
+    expected = np.concatenate([run(arrays) for arrays in batches])
+    fault: str | None = None
+    for maxima in (column_maxima(full.path, home, quality.seen()), None):
+        draft = _int8_draft(full, home, maxima)
+        run = runner(draft)
+        fault = quality.fault(expected, np.concatenate([run(arrays) for arrays in batches]))
+        if fault is None:
+            return finish(draft)
+        log.info("%s with %s scales: %s", name, "fixed" if maxima else "a row's own", fault)
+    raise PrecisionError(f"{name} loses too much in int8: {fault}; it can be run in float32")
+
+
+def _int8_draft(
+    full: ExportedModel, home: Path, maxima: dict[str, FloatArray] | None
+) -> ExportedModel:
     import onnx
 
     graph = onnx.load(str(full.path))
     largest = LARGEST_WEIGHT_SATURATING if products_saturate() else LARGEST_WEIGHT
-    quantise(graph, largest_weight=largest)
-    draft = replace(full, path=save(graph, home))
-    batches = quality.batches()
-    expected, got = (
-        np.concatenate([run(arrays) for arrays in batches]) for run in (runner(full), runner(draft))
-    )
-    if fault := quality.fault(expected, got):
-        raise PrecisionError(f"{name} loses too much in int8: {fault}; it can be run in float32")
-    finish(draft)
+    quantise(graph, largest_weight=largest, maxima=maxima)
+    return replace(full, path=save(graph, home))
 
 
 def _verified(path: Path, name: str, model: TorchModel) -> ExportedModel:
-    """A graph that gives what torch gives, on padded batches of real sentences.
+    """A graph that gives what torch gives, on real sentences.
 
     Raises:
         ExportError: they differ.
@@ -246,7 +266,7 @@ def _verified(path: Path, name: str, model: TorchModel) -> ExportedModel:
 
 
 def torch_runner(model: TorchModel, device: str = "cpu") -> Run:
-    """A function that runs one padded batch in torch on `device`, float32 `[b, width]`."""
+    """A function that runs one batch in torch on `device`, float32 `[b, width]`."""
     import torch
 
     module = model.module.to(device)
@@ -261,7 +281,7 @@ def torch_runner(model: TorchModel, device: str = "cpu") -> Run:
 
 
 def runner(model: ExportedModel) -> Run:
-    """A function that runs one padded batch, float32 `[b, width]`, on the calling thread.
+    """A function that runs texts of one length, float32 `[b, width]`, on the calling thread.
 
     The session has a single thread of its own making: callers run batches on several threads
     instead, which keeps every core busy with one copy of the weights.

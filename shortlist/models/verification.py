@@ -138,3 +138,79 @@ QUESTIONS_AND_ANSWERS = (
         "Saturn, with 274 that are confirmed; Jupiter follows with fewer than a hundred.",
     ),
 )
+
+# Short and long, plain and odd: what the scales of an int8 graph must have room for. None of them
+# is among the texts that the graph is then held to.
+TEXTS_OF_MANY_KINDS = (
+    "what time is it",
+    "Bread",
+    "where do swifts sleep?",
+    "how much does it cost to rewire a three bedroom house uk",
+    "Is it true that hot water freezes faster than cold water?",
+    "The ferry leaves at seven from the old pier, and on Sundays at nine; dogs travel free, "
+    "bicycles cost four crowns, and whoever misses it can walk round the bay in three hours at "
+    "low tide.",
+    "Swifts feed, mate and even sleep on the wing, rising at dusk to some two thousand metres "
+    "and gliding down through the night with one half of the brain awake. A young bird that "
+    "leaves the nest may not touch anything solid again for two or three years.",
+    "def median(values: list[float]) -> float:\n    ordered = sorted(values)\n    middle = "
+    "len(ordered) // 2\n    if len(ordered) % 2:\n        return ordered[middle]\n    return "
+    "(ordered[middle - 1] + ordered[middle]) / 2\n",
+    "SELECT name, COUNT(*) AS visits FROM guests WHERE arrived >= '2019-05-01' GROUP BY name "
+    "HAVING COUNT(*) > 3 ORDER BY visits DESC LIMIT 20;",
+    '{"id": 4711, "status": "shipped", "items": [{"sku": "AX-90", "qty": 2, "price": 19.95}], '
+    '"address": null}',
+    "ERROR 2021-03-14T02:11:09Z [worker-7] connection reset by peer (attempt 3 of 5), retrying "
+    "in 8.0s: https://example.org/api/v2/orders?page=17&sort=-created",
+    "Ingredients: 250 g flour, 125 g butter, 1 egg, a pinch of salt, 2 tbsp cold water. Rub the "
+    "butter into the flour, bind it with the egg and the water, and let it rest for half an hour.",
+    "Total revenue rose 12.4 % to $3.81bn (2018: $3.39bn), while operating income fell to $402m "
+    "on restructuring charges of $118m; the board proposes a dividend of 27 cents a share.",
+    "Patients received 40 mg of the drug or placebo twice daily for 12 weeks (n = 214). The "
+    "primary endpoint, change in FEV1 from baseline, improved by 0.11 L (95% CI 0.04 to 0.18; p "
+    "= 0.002). Adverse events were mild: headache in 9 %, nausea in 6 %, and two withdrawals for "
+    "rash.",
+    "The heat flux q from a surface at temperature T is proportional to T^4; for a grey body it "
+    "is multiplied by the emissivity. At high Reynolds numbers the boundary layer becomes "
+    "turbulent and the transfer of heat by convection grows by an order of magnitude.",
+    "This Agreement shall be governed by and construed in accordance with the laws of the State "
+    "in which the Property is situated, and any dispute arising hereunder shall be submitted to "
+    "arbitration, the costs of which shall be borne equally by the Parties.",
+    "WORST HOTEL EVER!!! the room smelled of smoke, no hot water, staff couldn't care less... "
+    "and they charged us TWICE for parking :( never again, save ur money ppl",
+    "I bought these headphones for my commute; they're light, they fold flat, and after eight "
+    "months the left hinge is only a little loose. The bass is thin. For the price I'd buy them "
+    "again.",
+    "Anna Karolina Lindqvist (born 3 April 1911 in Umeå; died 19 August 1987) was a Swedish "
+    "botanist and illustrator. She described 41 species of lichens, four of which carry her "
+    "name, and was the first woman to lead the herbarium, from 1952 until she retired in 1976.",
+    "The Battle of the Two Bridges was fought on 2 November 1632 between some 9,000 men under "
+    "Duke Albrecht and a smaller force that held the northern bank. Fog hid the crossing until "
+    "noon; by nightfall the town was burning, and both sides claimed the victory.",
+    "The river rises in the Grey Mountains at 2,140 m, flows north-west for 312 km through the "
+    "towns of Karst, Ohm and Lower Vale, and enters the sea in a delta of seven arms. Its basin "
+    "of 18,400 square kilometres is home to 1.2 million people, most of whom live along the last "
+    "sixty kilometres, where the soil is deep and the winters are mild. Floods in April and May, "
+    "when the snow melts, were feared until the reservoir was finished in 1968; since then the "
+    "river has risen above its banks only twice. Trout and grayling live in the upper course, "
+    "bream and pike below the falls. Barges of up to a thousand tonnes reach Ohm, and a canal, "
+    "dug by hand between 1794 and 1811, links it with the lakes in the east.",
+    "- sunscreen\n- passports (2x)\n- adapter, charger\n- book for L.\n- call bank re: card abroad",
+    "Do not go where the path may lead; and if you must, take bread.",
+    "“Nobody,” said the captain, “leaves this ship before the lamp is lit.” Then he sat down on "
+    "a coil of rope, and the wind, which had been rising since noon, dropped all at once.",
+    "RT @harbour_news: gates CLOSED until 18:30 due to high water 🌊 #flood #traffic",
+    "Der Zug nach Süden fährt heute von Gleis 7; Reisende mit Fahrrädern steigen bitte hinten ein.",
+    "El museo abre de martes a domingo, y los jueves la entrada es gratuita después de las seis.",
+    "Les élèves ont planté douze pommiers derrière l'école, où il n'y avait que des orties.",
+    "Поезд опоздал на сорок минут, и мы успели выпить чаю на станции.",
+    "図書館は九時に開きます。月曜日は休みです。",
+    "ذهبت إلى السوق صباحا واشتريت الخبز والتمر.",
+    "नदी के किनारे एक पुराना बरगद का पेड़ है।",
+    "x_i = a_i + b_i * t, for i = 1, ..., n; min ||Ax - b||^2 s.t. x >= 0",
+    "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20",
+    "!!! ??? ... --- *** ((( ))) [[ ]] {{ }} << >> // \\\\ && || == != ~~ ``",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa zzzzzzzz qwertyuiop asdfghjkl",
+    "tea tea tea tea tea tea tea tea tea tea tea tea tea tea tea tea tea tea tea tea",
+    "",
+)

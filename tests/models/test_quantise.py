@@ -98,6 +98,71 @@ def test_a_product_is_that_of_integer_arithmetic(largest):
         assert np.linalg.norm(got - exact) < 0.03 * np.linalg.norm(exact)
 
 
+def with_bias(model, bias):
+    """The graph of one product, and a constant row added to it."""
+    model.graph.initializer.append(numpy_helper.from_array(bias, "bias"))
+    model.graph.node[0].output[0] = "product"
+    model.graph.node.append(helper.make_node("Add", ["bias", "product"], ["y0"]))
+    return model
+
+
+def constants(model):
+    return {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+
+
+@pytest.mark.parametrize("largest", LARGEST)
+def test_a_product_with_fixed_scales_is_that_of_integer_arithmetic(largest):
+    if largest == 127 and products_saturate():
+        pytest.skip("this CPU needs the 7-bit weights")
+    rng = np.random.default_rng(0)
+    weight, bias = rng.normal(size=(64, 32)).astype("f4"), rng.normal(size=32).astype("f4")
+    x = (rng.normal(size=(3, 7, 64)) * 10.0 ** rng.integers(-2, 3, size=64)).astype("f4")
+    model = with_bias(graph_of([weight]), bias)
+    quantise(model, largest_weight=largest, maxima={"x": np.abs(x).max(axis=(0, 1))})
+    assert [n.op_type for n in model.graph.node] == [
+        "Mul",
+        "QuantizeLinear",
+        "MatMulIntegerToFloat",
+    ]
+    known = constants(model)
+    columns = known["x/columns"].astype(np.float64)
+    rows = weight / columns[:, None]
+    scales = np.abs(rows).max(axis=0) / largest
+    integers = np.rint(rows / scales).astype(np.int64)
+    for values in (x, 100 * x):  # the second beyond what was seen: cut, and nothing wraps round
+        units = np.clip(np.rint(values * columns), -128, 127).astype(np.int64)
+        expected = (units @ integers) * scales + bias
+        (got,) = run(model, values)
+        # a value in the middle between two integers may become either of them in float32
+        off = np.abs(got - expected).max(axis=(0, 1))
+        assert (off <= 3 * largest * scales).all()
+        assert np.isclose(got, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max()).mean() > 0.9
+
+
+def test_a_column_that_is_large_in_every_text_costs_the_others_nothing():
+    """As the layer norms of BERT have them: a row's own scale is that of its largest column."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(384, 64)).astype("f4")
+    x = rng.normal(size=(4, 50, 384)).astype("f4")
+    x[..., 7] = 40 + rng.normal(size=(4, 50))
+    exact = x @ weight
+    errors = []
+    for maxima in ({"x": np.abs(x).max(axis=(0, 1))}, None):
+        model = graph_of([weight])
+        quantise(model, maxima=maxima)
+        errors.append(np.linalg.norm(run(model, x)[0] - exact))
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_a_column_that_was_never_in_use_divides_nothing_by_zero():
+    weight = np.zeros((8, 4), "f4")
+    weight[0] = 1
+    model = graph_of([weight])
+    quantise(model, maxima={"x": np.zeros(8, "f4")})
+    (got,) = run(model, np.zeros((1, 2, 8), "f4"))
+    np.testing.assert_array_equal(got, 0)
+
+
 def test_a_row_is_quantised_once_for_all_that_read_it():
     model = graph_of([np.eye(8, dtype="f4")] * 3)
     quantise(model)
@@ -283,6 +348,21 @@ def test_weights_without_a_fine_enough_int8_graph_are_refused(tmp_path, monkeypa
     assert not list(tmp_path.rglob("*-int8*"))
     assert BiEncoder.load(folder, precision="auto").precision == "float32"
     assert BiEncoder.load(MINILM, precision="auto").precision == "int8"
+
+
+def test_a_model_for_which_fixed_scales_are_too_coarse_has_its_rows_own(
+    tmp_path, monkeypatch, exports
+):
+    """Room for values a thousand times those that were seen leaves no steps for the others."""
+    monkeypatch.setenv("SHORTLIST_CACHE", str(tmp_path))
+    _copy_float32(exports, tmp_path)
+    monkeypatch.setattr("shortlist.models.quantise.MARGIN", 1000.0)
+    encoder = BiEncoder.load(MINILM, precision="int8")
+    (file,) = tmp_path.rglob("*-int8*/model.onnx")
+    kinds = [node.op_type for node in onnx.load(file, load_external_data=False).graph.node]
+    assert kinds.count("ReduceMax") == 24  # of each layer: what its norms, attention and GELU give
+    expected = BiEncoder.load(MINILM).encode_passages(TEXTS)
+    assert (encoder.encode_passages(TEXTS) * expected).sum(axis=1).min() > 0.98
 
 
 def test_a_cpu_that_saturates_has_a_graph_of_its_own(tmp_path, monkeypatch, exports):

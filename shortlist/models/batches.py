@@ -27,9 +27,9 @@ def batches_by_length(
     tokens_per_batch: int = TOKENS_PER_BATCH,
     min_batches: int = 1,
     *,
-    same: bool = False,
+    one_length: bool = False,
 ) -> list[Int64Array]:
-    """Cut texts into batches of similar length.
+    """Cut texts into batches of similar length, or of the same.
 
     Args:
         lengths: tokens in each text, `[n]`.
@@ -37,7 +37,7 @@ def batches_by_length(
             unless a single text is longer.
         min_batches: make at least this many batches where there are as many texts, so that a
             small job keeps every core busy.
-        same: whether a batch may only have texts of one length, so that nothing is padded.
+        one_length: whether all texts of a batch must have the same, so that nothing is padded.
 
     Returns:
         Positions of the texts, longest first: the peak of memory comes at once, and the last
@@ -46,7 +46,7 @@ def batches_by_length(
     sizes = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(-sizes, kind="stable")
     most = max(1, len(order) // max(1, min_batches))
-    changes = np.flatnonzero(np.diff(sizes[order])) + 1 if same else np.empty(0, np.int64)
+    changes = np.flatnonzero(np.diff(sizes[order])) + 1 if one_length else np.empty(0, np.int64)
     batches: list[Int64Array] = []
     for group in np.split(order, changes):
         start = 0
@@ -73,13 +73,13 @@ def pad(encodings: Sequence[Encoding], pad_id: int) -> dict[str, Int64Array]:
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
 
-def unpadded(encodings: Sequence[Encoding]) -> list[dict[str, Int64Array]]:
-    """Every text as a batch of its own, and behind them one of all, cut to the shortest."""
+def of_one_length(encodings: Sequence[Encoding]) -> list[dict[str, Int64Array]]:
+    """A batch of the two longest texts, cut to one length, and every text as a batch of its own."""
     alone = [pad([encoding], 0) for encoding in encodings]
-    shortest = min(one["input_ids"].shape[1] for one in alone)
-    keys = alone[0].keys()
-    together = {key: np.concatenate([one[key][:, :shortest] for one in alone]) for key in keys}
-    return [*alone, together]
+    first, second = sorted(alone, key=lambda one: -one["input_ids"].shape[1])[:2]
+    length = second["input_ids"].shape[1]
+    both = {key: np.concatenate([first[key][:, :length], second[key]]) for key in first}
+    return [both, *alone]
 
 
 def run_batches(
@@ -90,7 +90,7 @@ def run_batches(
     pad_id: int,
     workers: int,
     tokens_per_batch: int = TOKENS_PER_BATCH,
-    same: bool = False,
+    one_length: bool = False,
     on_batch: Callable[[int], Any] | None = None,
 ) -> FloatArray:
     """Run a model over encoded texts and put the rows back into the order of the input.
@@ -102,7 +102,7 @@ def run_batches(
         pad_id: the token that fills short rows.
         workers: batches in flight.
         tokens_per_batch: see `batches_by_length`.
-        same: the same; otherwise short rows are padded.
+        one_length: see there; else short rows are padded.
         on_batch: told the number of texts after each batch, for a progress bar.
 
     Returns:
@@ -117,7 +117,9 @@ def run_batches(
         out[rows] = run(pad([encodings[row] for row in rows], pad_id))
         return len(rows)
 
-    batches = batches_by_length(lengths, tokens_per_batch, min_batches=workers, same=same)
+    batches = batches_by_length(
+        lengths, tokens_per_batch, min_batches=workers, one_length=one_length
+    )
     if workers == 1 or len(batches) == 1:
         done = map(work, batches)
         for count in done:

@@ -107,6 +107,27 @@ def save(graph: ModelProto, home: Path) -> Path:
     return home / GRAPH
 
 
+def opened(path: Path) -> Any:
+    """A session over a graph, of a single thread.
+
+    Raises:
+        ExportError: onnxruntime cannot read the file.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.enable_mem_pattern = False  # shapes change with every batch
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base of their own
+        raise ExportError(
+            f"onnxruntime cannot load {path}: {error}; delete that folder and run again"
+        ) from error
+
+
 def finish(model: ExportedModel) -> None:
     """Make a folder that `save` wrote an export: its files are on the disk, and described."""
     home = model.path.parent

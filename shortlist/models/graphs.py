@@ -1,4 +1,4 @@
-"""What can be read off an ONNX graph: its single values, and what an activation is never below."""
+"""What can be read off an ONNX graph: who reads what, single values, what is never below what."""
 
 from __future__ import annotations
 
@@ -7,9 +7,40 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from onnx import GraphProto
+    from onnx import GraphProto, NodeProto
 
 LEAST_GELU = -0.17  # x * Phi(x) is never less: its minimum is -0.16997, at -0.75179
+
+
+def names_read(node: NodeProto) -> set[str]:
+    """The tensors that a node reads, also within the branches or the loop that it runs."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                names |= names_read(inner)
+    return names
+
+
+def has_subgraphs(graph: GraphProto) -> bool:
+    """Whether a node has branches or a loop of its own."""
+    return any(
+        attribute.g.node or attribute.graphs for n in graph.node for attribute in n.attribute
+    )
+
+
+def keep_what_is_read(graph: GraphProto) -> None:
+    """Remove the nodes and constants of a graph without subgraphs that no output is made of."""
+    read = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if read & set(node.output):
+            kept.append(node)
+            read |= set(node.input)
+    tensors = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(reversed(kept))
+    graph.initializer.extend(tensors)
 
 
 def single_values(graph: GraphProto) -> dict[str, float]:

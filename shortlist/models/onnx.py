@@ -21,7 +21,7 @@ import numpy as np
 from shortlist.errors import ExportError, PrecisionError
 from shortlist.models.batches import FloatArray, Int64Array
 from shortlist.models.first_token import read_first_token_only
-from shortlist.models.graph_cache import ExportedModel, cached, finish, save
+from shortlist.models.graph_cache import ExportedModel, cached, finish, opened, save
 from shortlist.models.loading import ModelFolder
 from shortlist.models.quantise import (
     LARGEST_WEIGHT,
@@ -30,7 +30,7 @@ from shortlist.models.quantise import (
 )
 from shortlist.models.ranges import column_maxima
 from shortlist.models.saturation import products_saturate
-from shortlist.models.unpadded import without_mask
+from shortlist.models.unpadded import LONGEST, without_mask
 
 if TYPE_CHECKING:
     import torch
@@ -47,8 +47,8 @@ Run: TypeAlias = Callable[[dict[str, Int64Array]], FloatArray]
 
 T = TypeVar("T")
 
-EXPORT_FORMAT = 4
-QUANTISED_FORMAT = 4
+EXPORT_FORMAT = 5
+QUANTISED_FORMAT = 5
 LARGEST_DIFFERENCE = 1e-4  # between torch and ONNX Runtime, both float32, in any component
 
 
@@ -58,7 +58,9 @@ class TorchModel:
 
     module: torch.nn.Module
     inputs: tuple[str, ...]
-    examples: list[dict[str, Int64Array]]  # batches that an export is verified on, not padded
+    examples: list[dict[str, Int64Array]]
+    """What an export is traced with, the first of them, and verified on; without padding."""
+    max_tokens: int = LONGEST  # that a text may have
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,8 @@ class Quality:
 
     seen: Callable[[], list[dict[str, Int64Array]]]
     """Batches without padding, whose activations say how far fixed scales must reach."""
-    batches: Callable[[], list[dict[str, Int64Array]]]  # others
+    checked: Callable[[], list[dict[str, Int64Array]]]
+    """Others, on which the two are compared."""
     fault: Callable[[FloatArray, FloatArray], str | None]
     """(float32 outputs, int8 outputs), both `[n, width]` -> what is wrong; None where nothing."""
 
@@ -161,7 +164,6 @@ def loaded(build: Callable[[], TorchModel]) -> TorchModel:
 def _export(name: str, home: Path, build: Callable[[], TorchModel]) -> None:
     """Write the graph, and compare it with torch."""
     model = loaded(build)
-    import onnx
     import torch
 
     exported_by_torch = home / "exported.onnx"
@@ -181,7 +183,6 @@ def _export(name: str, home: Path, build: Callable[[], TorchModel]) -> None:
                 opset_version=17,
                 dynamo=False,
             )
-        graph = onnx.load(str(exported_by_torch))
     except OSError:  # no space: who keeps the cache says so
         raise
     except Exception as error:  # torch raises dozens of kinds here
@@ -189,27 +190,30 @@ def _export(name: str, home: Path, build: Callable[[], TorchModel]) -> None:
             f"{name} cannot be exported to ONNX ({type(error).__name__}: {error}); "
             "run it with device='torch-cpu'"
         ) from error
-    finished = _rewritten(graph, home, name, model)
-    if finished is None:
-        graph = onnx.load(str(exported_by_torch))
-        finished = _verified(save(graph, home), name, model)
+    finish(_finished(exported_by_torch, home, name, model))
     exported_by_torch.unlink()
-    finish(finished)
 
 
-def _rewritten(graph: ModelProto, home: Path, name: str, model: TorchModel) -> ExportedModel | None:
-    """The model without the work that nobody needs; None where that is not possible.
+def _finished(exported_by_torch: Path, home: Path, name: str, model: TorchModel) -> ExportedModel:
+    """The graph with as much left out of what nobody needs as gives the same numbers.
 
-    That is, without hiding padding, and without tokens that its output does not read.
+    That is, what hides padding, and the work for tokens that the output does not read.
     """
-    if not without_mask(graph) + read_first_token_only(graph):
-        return None
-    path = save(graph, home)
-    try:
-        return _verified(path, name, model)
-    except Exception as error:  # it differs, or onnxruntime fails in one of many ways
-        log.info("%s is run as torch exports it: %s", name, error)
-        return None
+    import onnx
+
+    def unmasked(graph: ModelProto) -> int:
+        return without_mask(graph, model.inputs, model.max_tokens)
+
+    for rewritings in ((unmasked, read_first_token_only), (read_first_token_only,)):
+        try:
+            graph = onnx.load(str(exported_by_torch))
+            if sum(rewrite(graph) for rewrite in rewritings):
+                return _verified(save(graph, home), name, model)
+        except OSError:  # no space
+            raise
+        except Exception as error:  # it differs, or onnxruntime fails in one of many ways
+            log.info("%s is run with more of what torch exports: %s", name, error)
+    return _verified(save(onnx.load(str(exported_by_torch)), home), name, model)
 
 
 def _quantise(name: str, full: ExportedModel, home: Path, quality: Quality) -> None:
@@ -218,23 +222,22 @@ def _quantise(name: str, full: ExportedModel, home: Path, quality: Quality) -> N
     With fixed scales behind the layer norms, which are faster; a model for which they are too
     coarse gets a scale for each row everywhere.
     """
-    batches = quality.batches()
+    batches = quality.checked()
     run = runner(full)
     expected = np.concatenate([run(arrays) for arrays in batches])
+    maxima = column_maxima(full.path, home, quality.seen())
     fault: str | None = None
-    for maxima in (column_maxima(full.path, home, quality.seen()), None):
-        draft = _int8_draft(full, home, maxima)
+    for fixed in (maxima, {}) if maxima else ({},):
+        draft = _int8_draft(full, home, fixed)
         run = runner(draft)
         fault = quality.fault(expected, np.concatenate([run(arrays) for arrays in batches]))
         if fault is None:
             return finish(draft)
-        log.info("%s with %s scales: %s", name, "fixed" if maxima else "a row's own", fault)
+        log.info("%s with %s scales: %s", name, "fixed" if fixed else "each row's own", fault)
     raise PrecisionError(f"{name} loses too much in int8: {fault}; it can be run in float32")
 
 
-def _int8_draft(
-    full: ExportedModel, home: Path, maxima: dict[str, FloatArray] | None
-) -> ExportedModel:
+def _int8_draft(full: ExportedModel, home: Path, maxima: dict[str, FloatArray]) -> ExportedModel:
     import onnx
 
     graph = onnx.load(str(full.path))
@@ -289,23 +292,12 @@ def runner(model: ExportedModel) -> Run:
     Raises:
         ExportError: onnxruntime cannot read the file.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.enable_mem_pattern = False  # shapes change with every batch
-    try:
-        session = onnxruntime.InferenceSession(
-            str(model.path), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's exceptions share no base of their own
-        raise ExportError(
-            f"onnxruntime cannot load {model.path}: {error}; delete that folder and run again"
-        ) from error
+    session = opened(model.path)
 
     def run(arrays: dict[str, Int64Array]) -> FloatArray:
+        mask = arrays["attention_mask"] if "attention_mask" in arrays else np.ones((1, 1))
+        if (mask != mask[:, :1]).any():
+            raise ValueError("a batch for the light path has padding; expected texts of one length")
         (output,) = session.run(None, {name: arrays[name] for name in model.inputs})
         result: FloatArray = output
         return result

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from shortlist.errors import PrecisionError
 from shortlist.models.batches import FloatArray
-from shortlist.models.graphs import least_values
+from shortlist.models.graphs import least_values, names_read
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -68,7 +68,7 @@ def quantise(
     from onnx import helper
 
     graph = model.graph
-    weights = _constant_weights(graph)
+    weights = constant_weights(graph)
     if not weights:
         raise PrecisionError("there is no product with constant weights to make int8; use float32")
     rewriting = _Rewriting(
@@ -77,7 +77,7 @@ def quantise(
     biases = _biases(graph, weights)
     for node in graph.node:
         rewriting.take(node, biases.get(node.output[0]))
-    used = {name for node in rewriting.nodes for name in node.input}
+    used = {name for node in rewriting.nodes for name in names_read(node)}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.node[:], graph.initializer[:]
     graph.node.extend(rewriting.nodes)
@@ -95,7 +95,8 @@ def quantised_columns(
     return np.rint(weight / scales).clip(-largest, largest).astype(np.int8), scales
 
 
-def _constant_weights(graph: GraphProto) -> dict[str, FloatArray]:
+def constant_weights(graph: GraphProto) -> dict[str, FloatArray]:
+    """The float32 matrices that activations are multiplied by, `[k, n]`, by name."""
     from onnx import TensorProto, numpy_helper
 
     tensors = {tensor.name: tensor for tensor in graph.initializer}
@@ -142,16 +143,18 @@ def _at_least_some(sizes: FloatArray) -> FloatArray:
 def _biases(graph: GraphProto, weights: Mapping[str, FloatArray]) -> dict[str, tuple[str, str]]:
     """Products to which a constant row is added, and nothing else done: (the row, the sum)."""
     widths = {tensor.name: tensor.dims[0] for tensor in graph.initializer if len(tensor.dims) == 1}
+    handed_out = {value.name for value in graph.output}
     readers: dict[str, list[NodeProto]] = {}
     for node in graph.node:
-        for name in node.input:
+        for name in names_read(node):
             readers.setdefault(name, []).append(node)
     biases = {}
     for node in graph.node:
         if node.op_type == "MatMul" and node.input[1] in weights:
             width = weights[node.input[1]].shape[1]
             reading = readers.get(node.output[0], [])
-            if [reader.op_type for reader in reading] == ["Add"]:
+            alone = [reader.op_type for reader in reading] == ["Add"]
+            if alone and node.output[0] not in handed_out:
                 for name in reading[0].input:
                     if widths.get(name) == width:
                         biases[node.output[0]] = name, reading[0].output[0]

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shortlist.models.batches import FloatArray, Int64Array
-from shortlist.models.graph_cache import save
+from shortlist.models.graph_cache import opened, save
+from shortlist.models.quantise import constant_weights
 
 if TYPE_CHECKING:
     from onnx import GraphProto
 
 
 def normed_activations(graph: GraphProto) -> list[str]:
-    """The outputs of layer norms, or parts of them, that a product reads."""
+    """The outputs of layer norms, or parts of them, that products with constant weights read."""
     made_by = {name: node for node in graph.node for name in node.output}
+    weights = constant_weights(graph)
 
     def is_normed(name: str) -> bool:
         node = made_by.get(name)
@@ -25,7 +27,7 @@ def normed_activations(graph: GraphProto) -> list[str]:
             node = made_by.get(node.input[0])
         return node is not None and node.op_type == "LayerNormalization"
 
-    read = [node.input[0] for node in graph.node if node.op_type == "MatMul"]
+    read = [n.input[0] for n in graph.node if n.op_type == "MatMul" and n.input[1] in weights]
     return [name for name in dict.fromkeys(read) if is_normed(name)]
 
 
@@ -38,9 +40,11 @@ def column_maxima(
         full: the file of a float32 graph.
         home: a folder to write a copy of it into, which has these activations as outputs.
         batches: without padding, whose values mean nothing.
+
+    Raises:
+        ExportError: onnxruntime cannot read the copy.
     """
     import onnx
-    import onnxruntime
     from onnx import TensorProto, helper
 
     model = onnx.load(str(full))
@@ -49,9 +53,7 @@ def column_maxima(
         return {}
     for name in names:
         model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-    session = onnxruntime.InferenceSession(
-        str(save(model, home)), providers=["CPUExecutionProvider"]
-    )
+    session = opened(save(model, home))
     taken = {node.name for node in session.get_inputs()}
     maxima: dict[str, FloatArray] = {}
     for batch in batches:

@@ -24,7 +24,7 @@ PAIRS_AT_ONCE = 2048  # scored between two writes: about a minute of work on two
 
 
 class RememberedScores:
-    """Scores of a cross-encoder, kept under a folder by the fingerprint of its weights.
+    """Scores of a cross-encoder, kept under a folder by its fingerprint: weights and precision.
 
     Raises:
         DataError: a file of the folder cannot be read; it is named.

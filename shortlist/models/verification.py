@@ -5,7 +5,7 @@ The data of an evaluation would not do: a model must be refused or accepted with
 
 from __future__ import annotations
 
-# Of different lengths, so that padding and dynamic shapes are exercised.
+# Of different lengths: an export must follow the shapes.
 VERIFICATION_TEXTS = (
     "How do plants make food?",
     "Plants make sugar from water and carbon dioxide, with light as the source of energy.",
@@ -139,6 +139,14 @@ QUESTIONS_AND_ANSWERS = (
     ),
 )
 
+# For a model that reads texts in many languages an English one proves little.
+IN_OTHER_LANGUAGES = (
+    "Im Herbst ziehen die Kraniche in großen Keilen über das Moor nach Südwesten.",
+    "La fábrica cerró en 1987 y desde entonces el edificio sirve de almacén municipal.",
+    "Весной снег тает быстро, и дороги в долине на две недели становятся непроезжими.",
+    "秋になると、山の木の葉が赤や黄色に変わります。",
+)
+
 # Short and long, plain and odd: what the scales of an int8 graph must have room for. None of them
 # is among the texts that the graph is then held to.
 TEXTS_OF_MANY_KINDS = (
@@ -214,3 +222,6 @@ TEXTS_OF_MANY_KINDS = (
     "tea tea tea tea tea tea tea tea tea tea tea tea tea tea tea tea tea tea tea tea",
     "",
 )
+
+# Cut to what a model reads, but for those that read whole chapters.
+LONG_TEXT = " ".join(answer for _, answer in QUESTIONS_AND_ANSWERS)

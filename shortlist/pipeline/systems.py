@@ -21,7 +21,7 @@ from shortlist.models.loading import (
     local_names,
     resolve,
 )
-from shortlist.models.onnx import PrecisionChoice
+from shortlist.models.onnx import PrecisionChoice, variant
 from shortlist.models.presets import OUR_CROSS_ENCODER, Preset
 from shortlist.models.registered import known_presets
 from shortlist.models.remembered import RememberedScores
@@ -162,7 +162,7 @@ def _indexed(
         # the fusion goes by the name in the index: weights of another name need their own
         parts.append(encoder.name)
     if encoder.precision != "float32":
-        parts.append(encoder.precision)
+        parts.append(variant(encoder.precision))
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     place = folder / f"{key}.idx"
     if not is_complete(place):

@@ -20,6 +20,7 @@ from shortlist.errors import DataError
 from shortlist.evaluation.answers import judged_queries, sampled
 from shortlist.evaluation.metrics import score
 from shortlist.models.encoders import Encoder
+from shortlist.models.onnx import variant
 from shortlist.models.presets import Fusion
 from shortlist.pipeline.arrays import FloatArray
 from shortlist.pipeline.changes import is_complete
@@ -150,9 +151,10 @@ def indexed(
 ) -> Index:  # fmt: skip
     """The index over a collection, or over some ids of it, made where `work` has none."""
     untitled = "-untitled" if hide_title else ""
-    precision = getattr(encoder, "precision", "")
+    precision = getattr(encoder, "precision", None)
+    made = variant(precision) if precision else ""
     some = "" if only is None else repr(sorted(only))
-    state = f"{state_of(folder)}{untitled}{encoder.fingerprint}{precision}{some}"
+    state = f"{state_of(folder)}{untitled}{encoder.fingerprint}{made}{some}"
     path = work / f"{folder.name}-{blake2b(state.encode(), digest_size=8).hexdigest()}.idx"
     if not is_complete(path):
         passages = load(folder, cutting).passages

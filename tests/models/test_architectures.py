@@ -18,6 +18,8 @@ from shortlist.models.loading import resolve
 from shortlist.models.verification import VERIFICATION_TEXTS
 
 TEXTS = [*VERIFICATION_TEXTS, "", "a", "tea " * 30]
+MODERN = {"local_attention": 16, "global_attn_every_n_layers": 2, "cls_token_id": 101}
+MODERN |= {"sep_token_id": 102, "bos_token_id": 101, "eos_token_id": 102}
 SIZES = {
     "vocab_size": 30522,
     "hidden_size": 32,
@@ -72,6 +74,8 @@ def made(folder, family, pooling, *, dense=False, normalise=True, **changes):
         ("Electra", "cls", {"normalise": False, "embedding_size": 32}),
         ("MPNet", "mean", {"normalise": False}),
         ("Albert", "mean", {"embedding_size": 32}),
+        # each token sees those within eight places: a window is no mask
+        ("ModernBert", "cls", MODERN),
     ],
 )
 def test_embeddings_are_those_of_sentence_transformers(family, pooling, options, tmp_path):

@@ -137,6 +137,27 @@ def test_a_product_with_fixed_scales_is_that_of_integer_arithmetic(largest):
         off = np.abs(got - expected).max(axis=(0, 1))
         assert (off <= 3 * largest * scales).all()
         assert np.isclose(got, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max()).mean() > 0.9
+    far = np.sign(x) * 1e6  # all of it cut: nothing is near the middle between two integers
+    units = np.where(far > 0, 127, -128).astype(np.int64)
+    expected = (units @ integers) * scales + bias
+    np.testing.assert_allclose(run(model, far)[0], expected, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("also", ["another node", "the caller"])
+def test_a_product_that_somebody_else_reads_keeps_its_name(also):
+    rng = np.random.default_rng(0)
+    weight, bias = rng.normal(size=(16, 8)).astype("f4"), rng.normal(size=8).astype("f4")
+    x = rng.normal(size=(1, 4, 16)).astype("f4")
+    model = with_bias(graph_of([weight]), bias)
+    name = "product"
+    if also == "another node":
+        name = "negative"
+        model.graph.node.append(helper.make_node("Neg", ["product"], ["negative"]))
+    shape = [None, None, 8]
+    model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    quantise(model, maxima={"x": np.abs(x).max(axis=(0, 1))})
+    total, other = run(model, x)
+    np.testing.assert_allclose(total - bias, other if also == "the caller" else -other, atol=1e-5)
 
 
 def test_a_column_that_is_large_in_every_text_costs_the_others_nothing():
@@ -312,6 +333,17 @@ def test_a_damaged_int8_graph_of_the_right_size_is_made_again(name, tmp_path, mo
     file.write_bytes(b"\xff" * file.stat().st_size)
     again = BiEncoder.load(MINILM, precision="int8").encode_queries(["tea"])
     np.testing.assert_array_equal(again, expected)
+
+
+def test_the_prompts_of_who_makes_it_are_not_in_the_graph(tmp_path, monkeypatch, exports):
+    graphs = []
+    for prompt in ("", "query: "):
+        monkeypatch.setenv("SHORTLIST_CACHE", str(tmp_path / f"with {prompt}"))
+        _copy_float32(exports, tmp_path / f"with {prompt}")
+        BiEncoder.load(MINILM, precision="int8", query_prompt=prompt, passage_prompt=prompt)
+        (file,) = (tmp_path / f"with {prompt}").rglob("*-int8*/weights.bin")
+        graphs.append(file.read_bytes())
+    assert graphs[0] == graphs[1]
 
 
 def test_two_processes_may_quantise_at_once(tmp_path, exports):

@@ -17,6 +17,11 @@ from shortlist.models.unpadded import without_mask
 def attention(*masking, reading="masked"):
     """Softmax over scores, `[b, n, n]`, after some nodes that may hide what the mask says."""
     nodes = [
+        helper.make_node("Cast", ["input_ids"], ["ids"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["ids", "last"], ["values"]),
+        helper.make_node("Unsqueeze", ["ids", "axis"], ["across"]),
+        helper.make_node("Mul", ["values", "across"], ["products"]),
+        helper.make_node("Sin", ["products"], ["scores"]),
         helper.make_node("Cast", ["attention_mask"], ["seen"], to=TensorProto.FLOAT),
         helper.make_node("Sub", ["one", "seen"], ["hidden"]),
         helper.make_node("Mul", ["hidden", "far"], ["flat"]),
@@ -30,19 +35,23 @@ def attention(*masking, reading="masked"):
         nodes,
         "attention",
         [
-            of("scores", TensorProto.FLOAT, ["b", "n", "n"]),
-            of("values", TensorProto.FLOAT, ["b", "n", 4]),
+            of("input_ids", TensorProto.INT64, ["b", "n"]),
             of("attention_mask", TensorProto.INT64, ["b", "n"]),
         ],
-        [of("output", TensorProto.FLOAT, ["b", "n", 4])],
+        [of("output", TensorProto.FLOAT, ["b", "n", 1])],
         [
             numpy_helper.from_array(np.array(1, "f4"), "one"),
             numpy_helper.from_array(np.array(-1e9, "f4"), "far"),
             numpy_helper.from_array(np.array([1]), "axis"),
+            numpy_helper.from_array(np.array([2]), "last"),
+            numpy_helper.from_array(np.array(1), "tokens"),
         ],
     )
     opset = helper.make_opsetid("", 17)
     return helper.make_model(graph, opset_imports=[opset], ir_version=8)
+
+
+INPUTS = ("input_ids", "attention_mask")
 
 
 def outputs(model):
@@ -51,8 +60,7 @@ def outputs(model):
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     inputs = {
-        "scores": rng.normal(size=(2, 5, 5)).astype("f4"),
-        "values": rng.normal(size=(2, 5, 4)).astype("f4"),
+        "input_ids": rng.integers(1, 50, size=(2, 5)),
         "attention_mask": np.ones((2, 5), np.int64),
     }
     return session.run(None, inputs)[0]
@@ -69,9 +77,9 @@ PUT_IN_PLACE = [
 def test_the_mask_is_left_out_with_all_that_made_it(masking):
     model = attention(*masking)
     expected = outputs(model)
-    assert without_mask(model) == 1
-    assert [node.op_type for node in model.graph.node] == ["Softmax", "MatMul"]
-    assert not model.graph.initializer
+    assert without_mask(model, INPUTS, 40) == 1
+    assert not {"seen", "hidden", "mask"} & {name for n in model.graph.node for name in n.output}
+    assert {tensor.name for tensor in model.graph.initializer} == {"axis", "last"}
     onnx.checker.check_model(model)
     np.testing.assert_allclose(outputs(model), expected, rtol=1e-6)
 
@@ -91,13 +99,70 @@ def test_the_mask_is_left_out_with_all_that_made_it(masking):
         ),
         # two masks that were added have no scores between them
         ([helper.make_node("Add", ["mask", "mask"], ["masked"])], "masked"),
+        # the further a token is, the less it weighs, as ALiBi has it
+        (
+            [
+                helper.make_node("CumSum", ["seen", "tokens"], ["places"]),
+                helper.make_node("Unsqueeze", ["places", "axis"], ["sloping"]),
+                helper.make_node("Add", ["scores", "sloping"], ["masked"]),
+            ],
+            "masked",
+        ),
+        # a token sees those before it only
+        (
+            [
+                helper.make_node("Shape", ["products"], ["shape"]),
+                helper.make_node("Expand", ["far", "shape"], ["everywhere"]),
+                helper.make_node("Trilu", ["everywhere", "tokens"], ["later"], upper=1),
+                helper.make_node("Add", ["mask", "later"], ["causal"]),
+                helper.make_node("Add", ["scores", "causal"], ["masked"]),
+            ],
+            "masked",
+        ),
+        # and with a condition
+        (
+            [
+                helper.make_node("Shape", ["products"], ["shape"]),
+                helper.make_node("Expand", ["far", "shape"], ["everywhere"]),
+                helper.make_node("Trilu", ["everywhere", "tokens"], ["later"], upper=1),
+                helper.make_node("Add", ["mask", "later"], ["causal"]),
+                helper.make_node("Cast", ["causal"], ["is_hidden"], to=TensorProto.BOOL),
+                helper.make_node("Where", ["is_hidden", "far", "scores"], ["masked"]),
+            ],
+            "masked",
+        ),
     ],
 )
 def test_what_is_no_mask_stays(masking, reading):
     model = attention(*masking, reading=reading)
     before = model.SerializeToString()
-    assert without_mask(model) == 0
+    assert without_mask(model, INPUTS, 40) == 0
     assert model.SerializeToString() == before
+
+
+def test_a_graph_with_branches_is_left_alone():
+    model = attention(*ADDED)
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["mask"], ["inner"])], "branch", [], []
+    )
+    model.graph.node[0].attribute.append(helper.make_attribute("then_branch", branch))
+    before = model.SerializeToString()
+    assert without_mask(model, INPUTS, 40) == 0
+    assert model.SerializeToString() == before
+
+
+def test_padding_is_refused(exports):
+    from shortlist import BiEncoder
+
+    encoder = BiEncoder.load("all-MiniLM-L6-v2")
+    ids = np.array([[101, 5572, 102], [101, 102, 0]])
+    arrays = {
+        "input_ids": ids,
+        "attention_mask": (ids > 0).astype(np.int64),
+        "token_type_ids": np.zeros_like(ids),
+    }
+    with pytest.raises(ValueError, match="expected texts of one length"):
+        encoder._run(arrays)
 
 
 def test_a_position_bias_stays_where_the_mask_goes():
@@ -107,8 +172,9 @@ def test_a_position_bias_stays_where_the_mask_goes():
         helper.make_node("Add", ["placed", "mask"], ["masked"]),
     ]
     model = attention(*bias)
-    assert without_mask(model) == 1
-    assert [node.op_type for node in model.graph.node] == ["Add", "Softmax", "MatMul"]
+    assert without_mask(model, INPUTS, 40) == 1
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds[-3:] == ["Add", "Softmax", "MatMul"]
 
 
 def test_our_cross_encoder_reads_no_mask(exports):

@@ -93,6 +93,16 @@ def test_embeddings_are_those_of_sentence_transformers(family, pooling, options,
     assert cosines.min() > 0.97
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_weights_in_half_precision_are_run_in_float32(tmp_path):
+    model, folder = made(tmp_path, "Bert", "mean")
+    model.half().save(str(folder))
+    expected = model.float().encode(TEXTS, normalize_embeddings=True)
+    for precision, near in (("float32", 2e-5), ("auto", 0.05)):
+        got = BiEncoder.load(folder, precision=precision).encode_passages(TEXTS)
+        np.testing.assert_allclose(got, expected, atol=near)
+
+
 def test_an_architecture_that_nobody_knows_is_a_clear_error(tmp_path):
     _, folder = made(tmp_path, "Bert", "mean")
     config = json.loads((folder / "config.json").read_text())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 MASK = "attention_mask"
-LONGEST = 8192  # tokens; the mask of a longer text would have more than 67 million values
+LONGEST = 4096  # tokens; of a longer text the mask and what makes it would take gigabytes
 DATA, FIXED, MASKING = range(3)  # made of the texts; of constants and shapes; of these and the mask
 
 

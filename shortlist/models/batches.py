@@ -73,9 +73,14 @@ def pad(encodings: Sequence[Encoding], pad_id: int) -> dict[str, Int64Array]:
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
 
+def each_alone(encodings: Sequence[Encoding], pad_id: int) -> list[dict[str, Int64Array]]:
+    """Every text as a batch of its own."""
+    return [pad([encoding], pad_id) for encoding in encodings]
+
+
 def of_one_length(encodings: Sequence[Encoding]) -> list[dict[str, Int64Array]]:
     """A batch of the two longest texts, cut to one length, and every text as a batch of its own."""
-    alone = [pad([encoding], 0) for encoding in encodings]
+    alone = each_alone(encodings, 0)
     first, second = sorted(alone, key=lambda one: -one["input_ids"].shape[1])[:2]
     length = second["input_ids"].shape[1]
     both = {key: np.concatenate([first[key][:, :length], second[key]]) for key in first}

@@ -14,8 +14,8 @@ from shortlist.models.batches import (
     TOKENS_PER_BATCH,
     FloatArray,
     Int64Array,
+    each_alone,
     of_one_length,
-    pad,
     run_batches,
 )
 from shortlist.models.loading import ModelFolder, resolve
@@ -175,7 +175,7 @@ class BiEncoder:
 
     def _quality(self) -> Quality:
         def batches(texts: Sequence[str]) -> list[dict[str, Int64Array]]:
-            return [pad([e], self._tokenizer.pad_id) for e in self._tokenizer.encode(texts)]
+            return each_alone(self._tokenizer.encode(texts), self._tokenizer.pad_id)
 
         def seen() -> list[dict[str, Int64Array]]:
             return batches(TEXTS_OF_MANY_KINDS)  # and no prompt: the graph is for all of them

@@ -13,8 +13,8 @@ from shortlist.models.batches import (
     TOKENS_PER_BATCH,
     FloatArray,
     Int64Array,
+    each_alone,
     of_one_length,
-    pad,
     run_batches,
 )
 from shortlist.models.bi_encoder import choose_device, tokens_per_batch
@@ -154,8 +154,7 @@ class CrossEncoder:
 
     def _quality(self) -> Quality:
         def batches(pairs: Sequence[tuple[str, str]]) -> list[dict[str, Int64Array]]:
-            encodings = self._tokenizer.encode_pairs(pairs)
-            return [pad([encoding], self._tokenizer.pad_id) for encoding in encodings]
+            return each_alone(self._tokenizer.encode_pairs(pairs), self._tokenizer.pad_id)
 
         def seen() -> list[dict[str, Int64Array]]:
             texts = TEXTS_OF_MANY_KINDS

@@ -107,12 +107,8 @@ def save(graph: ModelProto, home: Path) -> Path:
     return home / GRAPH
 
 
-def opened(path: Path) -> Any:
-    """A session over a graph, of a single thread.
-
-    Raises:
-        ExportError: onnxruntime cannot read the file.
-    """
+def session(graph: str | bytes) -> Any:
+    """A session of a single thread over a graph: its file, or what the file would hold."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -120,8 +116,17 @@ def opened(path: Path) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.enable_mem_pattern = False  # shapes change with every batch
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def opened(path: Path) -> Any:
+    """A `session` over a graph of the cache.
+
+    Raises:
+        ExportError: onnxruntime cannot read the file.
+    """
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return session(str(path))
     except Exception as error:  # onnxruntime's exceptions share no base of their own
         raise ExportError(
             f"onnxruntime cannot load {path}: {error}; delete that folder and run again"

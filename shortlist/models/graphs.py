@@ -30,13 +30,13 @@ def has_subgraphs(graph: GraphProto) -> bool:
 
 
 def keep_what_is_read(graph: GraphProto) -> None:
-    """Remove the nodes and constants of a graph without subgraphs that no output is made of."""
+    """Remove the nodes and constants of a graph that no output is made of."""
     read = {value.name for value in graph.output}
     kept = []
     for node in reversed(graph.node):
         if read & set(node.output):
             kept.append(node)
-            read |= set(node.input)
+            read |= names_read(node)
     tensors = [tensor for tensor in graph.initializer if tensor.name in read]
     del graph.node[:], graph.initializer[:]
     graph.node.extend(reversed(kept))

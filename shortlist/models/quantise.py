@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from shortlist.errors import PrecisionError
 from shortlist.models.batches import FloatArray
-from shortlist.models.graphs import least_values, names_read
+from shortlist.models.graphs import keep_what_is_read, least_values, names_read
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -77,11 +77,10 @@ def quantise(
     biases = _biases(graph, weights)
     for node in graph.node:
         rewriting.take(node, biases.get(node.output[0]))
-    used = {name for node in rewriting.nodes for name in names_read(node)}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.node[:], graph.initializer[:]
+    del graph.node[:]
     graph.node.extend(rewriting.nodes)
-    graph.initializer.extend([*kept, *rewriting.tensors])
+    graph.initializer.extend(rewriting.tensors)
+    keep_what_is_read(graph)
     if not any(opset.domain == "com.microsoft" for opset in model.opset_import):
         model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
 
@@ -187,7 +186,6 @@ class _Rewriting:
         self._largest_weight = largest_weight
         self._least = least
         self._columns = columns
-        self._integers: dict[str, str] = {}
         self._rows: dict[str, _Rows] = {}
         self._done: set[str] = set()  # tensors and nodes that are there already
 
@@ -209,11 +207,10 @@ class _Rewriting:
 
     def _fixed(self, node: NodeProto, bias: tuple[str, str] | None) -> None:
         activation, weight = node.input
-        columns = self._columns[activation]
-        integers = self._quantised_columns(activation, columns)
-        rows = self._weights[weight] / columns[:, None]
-        names = self._quantised_weight(f"{weight}/{activation}", rows)
         one, zero = self._shared("one", 1, np.float32), self._shared("zero", ZERO_POINT, np.uint8)
+        integers = self._quantised_columns(activation, one, zero)
+        rows = self._weights[weight] / self._columns[activation][:, None]
+        names = self._quantised_weight(f"{weight}/{activation}", rows)
         inputs = [integers, names[0], one, names[1], zero, names[2]]
         output = node.output[0]
         if bias:
@@ -222,18 +219,15 @@ class _Rewriting:
             self._done.add(output)
         self._add("MatMulIntegerToFloat", inputs, output, domain="com.microsoft")
 
-    def _quantised_columns(self, activation: str, columns: FloatArray) -> str:
+    def _quantised_columns(self, activation: str, one: str, zero: str) -> str:
         """An activation's uint8 values, made once for all its uses."""
-        if activation not in self._integers:
-            scaled, integers = f"{activation}/scaled", f"{activation}/uint8"
-            self._add("Mul", [activation, self._constant(f"{activation}/columns", columns)], scaled)
-            one, zero = (
-                self._shared("one", 1, np.float32),
-                self._shared("zero", ZERO_POINT, np.uint8),
-            )
+        scaled, integers = f"{activation}/scaled", f"{activation}/uint8"
+        if integers not in self._done:
+            columns = self._constant(f"{activation}/columns", self._columns[activation])
+            self._add("Mul", [activation, columns], scaled)
             self._add("QuantizeLinear", [scaled, one, zero], integers)
-            self._integers[activation] = integers
-        return self._integers[activation]
+            self._done.add(integers)
+        return integers
 
     def _by_rows(self, node: NodeProto) -> None:
         rows = self._quantised_rows(node.input[0])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from shortlist.models.graph_cache import session
 from shortlist.models.graphs import has_subgraphs, keep_what_is_read
 
 if TYPE_CHECKING:
@@ -97,7 +98,6 @@ def _values(
     model: ModelProto, names: list[str], inputs: tuple[str, ...], tokens: int
 ) -> dict[str, np.ndarray]:
     """Tensors of a graph for one text of so many tokens, computed without the rest of it."""
-    import onnxruntime
     from onnx import ModelProto, shape_inference
 
     alone = ModelProto()
@@ -106,14 +106,10 @@ def _values(
     del alone.graph.output[:]
     alone.graph.output.extend(kinds[name] for name in names)
     keep_what_is_read(alone.graph)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        alone.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
     ones = np.ones((1, tokens), np.int64)
     given = {name: np.zeros_like(ones) if "type" in name else ones for name in inputs}
-    return dict(zip(names, session.run(names, given), strict=True))
+    computed = session(alone.SerializeToString()).run(names, given)
+    return dict(zip(names, computed, strict=True))
 
 
 def _changes_nothing(values: np.ndarray, kept_where: bool | None) -> bool:

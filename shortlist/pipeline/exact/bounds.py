@@ -52,7 +52,8 @@ class Bounds:
 
     def of_rows(self, queries: Int64Array, sizes: FloatArray) -> FloatArray:
         """The bound for pairs of a query and a row, `[m]`; `sizes` are `[2, m]`."""
-        bound: FloatArray = self.by_size[queries] * sizes[0] + self.by_residual[queries] * sizes[1]
+        bound: FloatArray = self.by_size.take(queries) * sizes[0]
+        bound += self.by_residual.take(queries) * sizes[1]
         bound += np.float32(self.added)
         return bound
 

@@ -17,7 +17,7 @@ from shortlist.pipeline.exact.first_pass import Chunk, FloatChunk, IntegerChunk
 from shortlist.pipeline.exact.rows import Rows
 from shortlist.pipeline.exact.workers import in_threads
 
-CHUNK_ROWS = 16_384  # of a large collection: products with a block of queries stay in the cache
+CHUNK_ROWS = 8_192  # of a large collection: products with a block of queries stay in the cache
 SMALLEST_CHUNK = 2_048
 
 Looked = tuple[Chunk, NDArray[Any] | None]

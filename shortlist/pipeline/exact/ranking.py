@@ -13,8 +13,9 @@ from shortlist.pipeline.exact.rows import Rows
 from shortlist.pipeline.exact.workers import buffer, in_threads, parts
 
 _IN_CACHE = 65_536  # values that one thread works on at a time
-_IN_THREADS = 393_216  # and of several: each waits for the others whenever it calls numpy
+_IN_THREADS = 196_608  # and of several: each waits for the others whenever it calls numpy
 _FEW = 2_048  # pairs that a second thread is not worth waking for
+_ALIKE = 24  # pairs of one query, in the mean, that are worth a call of their own
 _WIDEST = 16_384  # columns of a table that a query with many rows makes wide for all
 _NOTHING = np.uint64(2**64 - 1)
 
@@ -34,11 +35,17 @@ def true_scores(
         part = slice(start, min(start + step, len(numbers)))
         count = part.stop - start
         wide = buffer("wide", count * dim, np.float64).reshape(count, dim)
-        asked = buffer("asked", count * dim, np.float64).reshape(count, dim)
         rows.read(numbers[part], wide)
-        # mode="clip" lets numpy write to `out` directly; no number is out of range
-        np.take(queries, query_numbers[part], axis=0, out=asked, mode="clip")
-        scores[part] = np.vecdot(asked, wide)
+        asked = query_numbers[part]
+        changes = np.flatnonzero(asked[1:] != asked[:-1]) + 1
+        if len(changes) * _ALIKE < count:
+            for of in map(slice, [0, *changes], [*changes, count]):
+                scores[part][of] = np.vecdot(wide[of], queries[asked[of.start]])
+        else:
+            copies = buffer("asked", count * dim, np.float64).reshape(count, dim)
+            # mode="clip" lets numpy write to `out` directly; no number is out of range
+            np.take(queries, asked, axis=0, out=copies, mode="clip")
+            scores[part] = np.vecdot(copies, wide)
     return scores
 
 

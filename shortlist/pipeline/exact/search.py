@@ -34,10 +34,11 @@ from shortlist.pipeline.exact.workers import buffer, in_threads, parts
 
 T = TypeVar("T")
 
-QUERY_BLOCK = 160
+QUERY_BLOCK = 256
 SHORTEST_BLOCK = 32
 LONGEST_BLOCK = 65_535  # whose numbers fit 16 bits: see `survivors`
-LARGEST_RESULT = 4_194_304  # places of results in one block of queries
+LARGEST_RESULT = 65_536  # places of results in one block of queries: more raise the floor late
+FEW_QUERIES = 16  # that are answered in milliseconds
 PRODUCTS = 2_097_152  # that one thread has together of several chunks: 8 MB
 # Rounding a collection to int8 costs about as much as so many queries that come together. A query
 # alone, which waits for memory, costs as much as some; float16, which numpy widens slowly, more.
@@ -304,7 +305,7 @@ class _Call:
         whole = sum(chunk.width == widest for chunk, _ in rounded)
         share_of_core = -(-whole // cores())
         together = max(1, min(self._together(count), share_of_core))
-        in_threads(look, _grouped(rounded, together))
+        in_threads(look, _grouped(rounded, together), is_brief=count <= FEW_QUERIES)
         return left.count <= most
 
     def _others(self, looked_at: Container[int]) -> Iterable[Looked]:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from typing import TypeVar
@@ -33,10 +34,17 @@ def buffer(name: str, values: int, dtype: type[Scalar]) -> NDArray[Scalar]:
     return known[name][:size].view(dtype)
 
 
-def in_threads(work: Callable[[T], object], items: Iterable[T]) -> None:
+def in_threads(work: Callable[[T], object], items: Iterable[T], *, is_brief: bool = False) -> None:
     """Do some work for every item, on every core; this thread takes part.
 
     Work that calls this again does that part in its own thread.
+
+    Args:
+        work: what is called, in no order.
+        items: what with.
+        is_brief: whether all of it takes some milliseconds: then the other threads are kept off
+            this thread's core. A thread often wakes up on the core of the one that wakes it, though
+            another is idle, and waits there until the system moves it.
 
     Raises:
         Exception: the first that `work` raised; items that were not begun are left.
@@ -62,7 +70,9 @@ def in_threads(work: Callable[[T], object], items: Iterable[T]) -> None:
         finally:
             _own.is_inside = False
 
-    others = [_executor().submit(work_on) for _ in range(min(cores(), len(waiting)) - 1)]
+    threads = _threads()
+    threads.place(is_brief)
+    others = [threads.submit(work_on) for _ in range(min(cores(), len(waiting)) - 1)]
     try:
         work_on()
     finally:
@@ -82,10 +92,45 @@ def parts(count: int, number: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(bounds) if a < b]
 
 
+class _Threads(ThreadPoolExecutor):
+    """The other threads, and the cores that they may use."""
+
+    def __init__(self) -> None:
+        super().__init__(max(1, cores() - 1), "shortlist-search", initializer=self._begin)
+        self._numbers: list[int] = []
+        self._cores: set[int] = set()
+
+    def _begin(self) -> None:
+        self._numbers.append(threading.get_native_id())
+
+    def place(self, elsewhere: bool) -> None:
+        """Let them run on this thread's cores, or (`elsewhere`) on those but the one it is on."""
+        get_core = _sched_getcpu()
+        if get_core is None or not (elsewhere or self._cores):
+            return
+        allowed = os.sched_getaffinity(0)
+        wanted = allowed - {get_core()} if elsewhere and len(allowed) > 1 else allowed
+        if wanted != self._cores:
+            with suppress(OSError):  # the system does not allow it
+                for number in self._numbers:
+                    os.sched_setaffinity(number, wanted)
+                    self._cores = wanted
+
+
 @cache
-def _executor() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, cores() - 1), "shortlist-search")
+def _sched_getcpu() -> Callable[[], int] | None:
+    """What tells the core that a thread is on; Linux has it."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    import ctypes
+
+    return getattr(ctypes.CDLL(None), "sched_getcpu", None)
+
+
+@cache
+def _threads() -> _Threads:
+    return _Threads()
 
 
 if hasattr(os, "register_at_fork"):  # threads do not live on in the child
-    os.register_at_fork(after_in_child=_executor.cache_clear)
+    os.register_at_fork(after_in_child=_threads.cache_clear)

@@ -250,7 +250,8 @@ class _Call:
             self._rounded = looked_at = {}
             left = Survivors(len(queries), top_k, self._allowed, left.floor)
         for group in _grouped(self._others(looked_at), self._together(len(queries))):
-            _look_at(group, block, left)
+            for part in self._collection.joined(group):
+                _look_at(part, block, left)
             if left.count > MOST_LEFT:
                 self._settle(block, left, ranking)
         self._settle(block, left, ranking)
@@ -285,7 +286,8 @@ class _Call:
             yield from _emptied(found)
         for group in _grouped(self._others(self._rounded), together):
             if group[-1][0].last_number > least:
-                look(group)
+                for part in self._collection.joined(group):
+                    look(part)
                 yield from _emptied(found)
 
     def _look_at_rounded(

@@ -129,44 +129,6 @@ class Collection:
             some = numbers[start : start + self.chunk_rows]
             yield FloatChunk(partial(self.rows.take, some), some, zeros=self.rows.zeros), None
 
-    def joined(self, group: list[Looked]) -> Iterator[list[Looked]]:
-        """The group, in which chunks in float32 that lie one below the other are one.
-
-        BLAS wakes its threads for each product, and a few queries wait for that longer than for the
-        product itself.
-        """
-        if not all(isinstance(chunk, FloatChunk) and chunk.is_known for chunk, _ in group):
-            yield group
-            return
-        run: list[Looked] = []
-        for looked in group:
-            if run and not self._is_view([*run, looked]):
-                yield [self._join(run)]
-                run = []
-            run.append(looked)
-        if run:
-            yield [self._join(run)]
-
-    def _is_view(self, run: list[Looked]) -> bool:
-        """Whether the rows of these chunks lie one below the other in memory."""
-        first, stop = int(run[0][0].numbers[0]), int(run[-1][0].numbers[-1]) + 1
-        rows = sum(len(chunk.numbers) for chunk, _ in run)
-        return stop - first == rows and self.rows.is_view(first, stop)
-
-    def _join(self, run: list[Looked]) -> Looked:
-        if len(run) == 1:
-            return run[0]
-        numbers = np.concatenate([chunk.numbers for chunk, _ in run])
-        size = np.concatenate([chunk.sizes[0, : len(chunk.numbers)] for chunk, _ in run])
-        read = partial(self.rows.slice, int(numbers[0]), int(numbers[-1]) + 1)
-        whole = FloatChunk(read, numbers, size, zeros=self.rows.zeros)
-        caps = [cap[: len(chunk.numbers)] for chunk, cap in run if cap is not None]
-        if not caps:
-            return whole, None
-        cap = np.full(whole.width, whole.kind.hidden, whole.kind.dtype)
-        np.concatenate(caps, out=cap[: len(numbers)])
-        return whole, cap
-
     def _read(self, start: int, size: FloatArray | None = None) -> FloatChunk:
         stop = self._stop(start)
         read = partial(self.rows.slice, start, stop)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,6 @@ class Rows:
     Raises:
         DataError: no array of numbers `[n, dim]`, or arrays of different dimensions.
     """
-
-    changes: ClassVar[bool] = False  # whether rows are made into others as they are read
 
     def __init__(self, segments: Sequence[NDArray[Any]], *, zeros: bool = True) -> None:
         self.zeros = zeros
@@ -59,14 +57,6 @@ class Rows:
             parts.append(self.segments[number][max(0, start - begin) : stop - begin])
         whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return np.ascontiguousarray(whole, dtype=np.float32)
-
-    def is_view(self, start: int, stop: int) -> bool:
-        """Whether `slice` copies nothing."""
-        home = int(np.searchsorted(self.starts, start, side="right")) - 1
-        segment = self.segments[home]
-        is_whole = stop <= self.starts[home + 1]
-        is_same = segment.dtype == np.float32 and segment.flags.c_contiguous and not self.changes
-        return bool(is_whole and is_same)
 
     def take(self, numbers: Int64Array) -> FloatArray:
         """The rows of these numbers, float32, in their order."""

@@ -37,8 +37,11 @@ T = TypeVar("T")
 QUERY_BLOCK = 256
 SHORTEST_BLOCK = 32
 LONGEST_BLOCK = 65_535  # whose numbers fit 16 bits: see `survivors`
-LARGEST_RESULT = 65_536  # places of results in one block of queries: more raise the floor late
-FEW_QUERIES = 16  # that are answered in milliseconds
+# Places of results in one block of queries. In int8 a high floor is had sooner for few queries; in
+# float32 each block reads all rows.
+LARGEST_RESULT = 4_194_304
+LARGEST_RESULT_INTEGER = 65_536
+FEW_QUERIES = 16  # that may be answered in milliseconds
 PRODUCTS = 2_097_152  # that one thread has together of several chunks: 8 MB
 # Rounding a collection to int8 costs about as much as so many queries that come together. A query
 # alone, which waits for memory, costs as much as some; float16, which numpy widens slowly, more.
@@ -222,6 +225,7 @@ class _Call:
         if pays:
             self._collection.round()
         self._copies = share < COPIED_SHARE and not pays
+        self._share = 1.0 if self._copies else share
         self._rounded = self._collection.rounded(mask) if pays else {}
 
     @property
@@ -244,14 +248,13 @@ class _Call:
         """The best `top_k` rows for a block of queries."""
         block = Queries(queries)
         ranking = Ranking(len(queries), top_k)
-        left = Survivors(len(queries), top_k, self._allowed)
+        left = Survivors(len(queries), top_k, self._share)
         looked_at = self._rounded  # another thread may find it loose meanwhile
         if looked_at and not self._look_at_rounded(list(looked_at.values()), block, left):
             self._rounded = looked_at = {}
-            left = Survivors(len(queries), top_k, self._allowed, left.floor)
+            left = Survivors(len(queries), top_k, self._share, left.floor)
         for group in _grouped(self._others(looked_at), self._together(len(queries))):
-            for part in self._collection.joined(group):
-                _look_at(part, block, left)
+            _look_at(group, block, left)
             if left.count > MOST_LEFT:
                 self._settle(block, left, ranking)
         self._settle(block, left, ranking)
@@ -269,7 +272,7 @@ class _Call:
         found: list[tuple[Int64Array, Int64Array, FloatArray]] = []
 
         def look(group: Sequence[Looked]) -> None:
-            left = Survivors(count, 0, self._allowed, floors)
+            left = Survivors(count, 0, self._share, floors)
             _look_at(group, block, left)
             of, numbers, _ = left.taken()
             later = numbers > after[of]
@@ -286,8 +289,7 @@ class _Call:
             yield from _emptied(found)
         for group in _grouped(self._others(self._rounded), together):
             if group[-1][0].last_number > least:
-                for part in self._collection.joined(group):
-                    look(part)
+                look(group)
                 yield from _emptied(found)
 
     def _look_at_rounded(
@@ -363,11 +365,12 @@ def _grouped(chunks: Iterable[Looked], together: int) -> Iterator[list[Looked]]:
         yield group
 
 
-def _blocks(queries: int, top_k: int, longest: int, spread: bool) -> list[slice]:
-    """Blocks of about equal length; to `spread`, one for each core at least if there are enough."""
-    longest = max(1, min(longest, LARGEST_RESULT // top_k))
+def _blocks(queries: int, top_k: int, longest: int, in_integers: bool) -> list[slice]:
+    """Blocks of about equal length; in integers one for each core at least if there are enough."""
+    largest = LARGEST_RESULT_INTEGER if in_integers else LARGEST_RESULT
+    longest = max(1, min(longest, largest // top_k))
     count = -(-queries // longest)
-    if spread and queries >= SHORTEST_BLOCK * cores():
+    if in_integers and queries >= SHORTEST_BLOCK * cores():
         count = -(-count // cores()) * cores()
     return parts(queries, count)
 

@@ -51,18 +51,18 @@ class Survivors:
 
     Args:
         queries: how many there are.
-        top_k: k, not above `rows`; 0 for all that reach the floor given.
-        rows: how many rows there are to be in all.
+        top_k: k, not above the rows that may be found; 0 for all that reach the floor given.
+        share: of the rows that are looked at, those that may be found.
         floor: float32 `[queries]`, what is known of it.
     """
 
     def __init__(
-        self, queries: int, top_k: int, rows: int, floor: FloatArray | None = None
+        self, queries: int, top_k: int, share: float, floor: FloatArray | None = None
     ) -> None:
         self.top_k = top_k
         self.floor = np.full(queries, LOWEST) if floor is None else floor
         self.count = 0
-        self._rows = rows
+        self._share = share
         self._best = np.full((queries, top_k), -np.inf, np.float32)
         self._found: list[Found] = []
         self._lock = Lock()
@@ -92,7 +92,7 @@ class Survivors:
             self.count += len(found.queries)
 
     def _raise_by_blocks(self, products: Products) -> None:
-        rows = min(products.rows, self._rows)
+        rows = int(products.rows * self._share)
         self._raise(products.lower_of_blocks(block_rows_for(self.top_k, rows)))
 
     def _raise(self, lower: FloatArray) -> None:

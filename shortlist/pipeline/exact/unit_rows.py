@@ -22,8 +22,6 @@ class UnitRows(Rows):
     A copy of all of them would take as much memory as they do, and as long to write as a search.
     """
 
-    changes = True
-
     def __init__(self, segments: Sequence[NDArray[Any]]) -> None:
         super().__init__(segments, zeros=True)
 

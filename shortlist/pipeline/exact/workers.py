@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from itertools import pairwise
+from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ T = TypeVar("T")
 Scalar = TypeVar("Scalar", bound=np.generic)
 _own = threading.local()
 LEAST_FOR_THREADS = 256
+MOST_PLACED = 15  # threads: moving each costs some microseconds, and of many cores some are idle
 
 
 def buffer(name: str, values: int, dtype: type[Scalar]) -> NDArray[Scalar]:
@@ -42,7 +44,7 @@ def in_threads(work: Callable[[T], object], items: Iterable[T], *, is_brief: boo
     Args:
         work: what is called, in no order.
         items: what with.
-        is_brief: whether all of it takes some milliseconds: then the other threads are kept off
+        is_brief: whether it may take no more than milliseconds: then the other threads are kept off
             this thread's core. A thread often wakes up on the core of the one that wakes it, though
             another is idle, and waits there until the system moves it.
 
@@ -70,9 +72,10 @@ def in_threads(work: Callable[[T], object], items: Iterable[T], *, is_brief: boo
         finally:
             _own.is_inside = False
 
-    threads = _threads()
-    threads.place(is_brief)
-    others = [threads.submit(work_on) for _ in range(min(cores(), len(waiting)) - 1)]
+    threads, count = _threads(), min(cores(), len(waiting)) - 1
+    if count > 0:
+        threads.place(is_brief)
+    others = [threads.submit(work_on) for _ in range(count)]
     try:
         work_on()
     finally:
@@ -96,25 +99,35 @@ class _Threads(ThreadPoolExecutor):
     """The other threads, and the cores that they may use."""
 
     def __init__(self) -> None:
-        super().__init__(max(1, cores() - 1), "shortlist-search", initializer=self._begin)
+        self._count = max(1, cores() - 1)
+        super().__init__(self._count, "shortlist-search", initializer=self._begin)
         self._numbers: list[int] = []
-        self._cores: set[int] = set()
+        self._at_first = os.sched_getaffinity(0) if _sched_getcpu() else set()
+        self._placed: tuple[int, set[int]] = (0, self._at_first)
+        self._placing = Lock()
 
     def _begin(self) -> None:
         self._numbers.append(threading.get_native_id())
 
     def place(self, elsewhere: bool) -> None:
-        """Let them run on this thread's cores, or (`elsewhere`) on those but the one it is on."""
+        """Let them run on the cores that they began with, `elsewhere` without this thread's.
+
+        One caller's place is another's too: enough cores for all of them are left in any case.
+        """
         get_core = _sched_getcpu()
-        if get_core is None or not (elsewhere or self._cores):
+        if get_core is None or self._count > MOST_PLACED:
             return
-        allowed = os.sched_getaffinity(0)
-        wanted = allowed - {get_core()} if elsewhere and len(allowed) > 1 else allowed
-        if wanted != self._cores:
-            with suppress(OSError):  # the system does not allow it
-                for number in self._numbers:
-                    os.sched_setaffinity(number, wanted)
-                    self._cores = wanted
+        cores_left = self._at_first - {get_core()} if elsewhere else self._at_first
+        if len(cores_left) < self._count:
+            cores_left = self._at_first
+        with self._placing:
+            wanted = (len(self._numbers), cores_left)  # more of them may have begun
+            if wanted == self._placed or cores_left == self._at_first == self._placed[1]:
+                return
+            for number in self._numbers[: wanted[0]]:
+                with suppress(OSError):  # the system does not allow it
+                    os.sched_setaffinity(number, cores_left)
+            self._placed = wanted
 
 
 @cache

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from shortlist.errors import DataError, UsageError
 from shortlist.pipeline.exact import bounds, queries, search, survivors
-from shortlist.pipeline.exact.first_pass import FloatChunk
 from shortlist.pipeline.exact.on_device import DeviceSearch, HostRows
 from shortlist.pipeline.exact.rows import Rows
 from shortlist.pipeline.exact.search import ExactSearch
@@ -169,8 +168,6 @@ def _property(first_pass, case):
     corpus, segments, asked, top_k, mask, options = case
     engine = ExactSearch(segments, integers=first_pass, zeros=True, **options)
     check(engine, corpus, asked, top_k, mask)
-    if not first_pass:  # now it knows how large the rows are, and joins chunks
-        check(engine, corpus, asked, top_k, mask)
     allowed = len(corpus) if mask is None else int(mask.sum())
     if first_pass and allowed >= search.COPIED_SHARE_INTEGER * len(corpus) and allowed:
         assert engine.is_rounded
@@ -288,25 +285,6 @@ def test_many_rows_that_reach_the_floor_are_looked_at_in_parts(monkeypatch):
     corpus = made_corpus("near ties", 300, 16, np.random.default_rng(5))
     for integers in (False, True):
         check(ExactSearch(corpus, integers=integers), corpus, corpus[:3], 40, None)
-
-
-def test_chunks_that_lie_one_below_the_other_are_multiplied_at_once(monkeypatch):
-    corpus = made_corpus("normal", 1_000, 16, np.random.default_rng(6))
-    segments = [corpus[:640].copy(), corpus[640:].copy()]
-    engine = ExactSearch(segments, integers=False, chunk_rows=64)
-    multiplied = []
-    multiply = FloatChunk._multiply
-
-    def counted(chunk, asked, out):
-        multiplied.append(len(chunk.numbers))
-        multiply(chunk, asked, out)
-
-    monkeypatch.setattr(FloatChunk, "_multiply", counted)
-    mask = np.arange(1_000) % 7 > 0
-    for allowed in (None, None, mask):
-        check(engine, corpus, corpus[:3] + 1, 10, allowed)
-    # at first their sizes are not known
-    assert multiplied == [*[64] * 15, 40, 640, 360, 640, 360]
 
 
 def test_what_a_later_state_has_in_common_is_not_rounded_again():

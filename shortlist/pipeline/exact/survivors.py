@@ -196,11 +196,8 @@ class Products:
         count, width = self.values.shape[1:]
         factors, columns = _divided(places, width)
         numbers, sizes = np.empty(len(places), np.int64), np.empty((2, len(places)), np.float32)
-        if len(self._chunks) == 1:
-            queries, ends = factors, np.array([0, len(places)])
-        else:
-            chunks, queries = _divided(factors, count)
-            ends = np.searchsorted(chunks, np.arange(len(self._chunks) + 1))
+        chunks, queries = _divided(factors, count)
+        ends = np.searchsorted(chunks, np.arange(len(self._chunks) + 1))
         for chunk, (start, stop) in zip(self._chunks, pairwise(ends), strict=True):
             if start < stop:
                 chunk.numbers.take(columns[start:stop], out=numbers[start:stop], mode="clip")

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from itertools import pairwise
-from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -104,7 +103,7 @@ class _Threads(ThreadPoolExecutor):
         self._numbers: list[int] = []
         self._at_first = os.sched_getaffinity(0) if _sched_getcpu() else set()
         self._placed: tuple[int, set[int]] = (0, self._at_first)
-        self._placing = Lock()
+        self._placing = threading.Lock()
 
     def _begin(self) -> None:
         self._numbers.append(threading.get_native_id())
